@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+ * A CPython version as data: where the few fields we read lie in its structures.
+ *
+ * One library serves every CPython, so nothing here is decided by the preprocessor. Each supported
+ * version and build kind has one constant table, printed by pyshim/layouts/generate.c (the only
+ * file of the project that includes CPython's headers) and committed as pyshim/layouts/<name>.inc.
+ * All numbers are bytes; an offset that a version does not have is MP_PY_NONE.
+ *
+ * Invariants: a table is used only after mp_py_validate() has compared it with the running process.
+ * Context: constant data, any context.
+ */
+#ifndef MP_PYSHIM_LAYOUT_H
+#define MP_PYSHIM_LAYOUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define MP_PY_NONE UINT16_MAX
+
+/* How a code object maps instructions to lines. */
+enum mp_py_lines {
+    MP_PY_LINES_LNOTAB,    /* 3.8, 3.9: co_lnotab, pairs of byte and line deltas */
+    MP_PY_LINES_LINETABLE, /* 3.10: co_linetable of PEP 626 */
+    MP_PY_LINES_LOCATIONS, /* 3.11 and later: co_linetable with location entries */
+};
+
+/* Where the chain of frames begins. */
+enum mp_py_chain {
+    MP_PY_CHAIN_FRAME,  /* 3.8 to 3.10: tstate->frame, a PyFrameObject; links by f_back */
+    MP_PY_CHAIN_CFRAME, /* 3.11, 3.12: tstate->cframe->current_frame */
+    MP_PY_CHAIN_DIRECT, /* 3.13 and later: tstate->current_frame */
+};
+
+struct mp_py_layout {
+    uint8_t minor;      /* of version 3 */
+    bool free_threaded; /* built with --disable-gil */
+    enum mp_py_chain chain;
+    enum mp_py_lines lines;
+    uint8_t code_tag_mask;   /* bits of the frame's code field that are not address: 0, or 3 from 3.14 */
+    uint8_t owner_skip;      /* frames with this owner or above have no code of their own; 255: none such */
+    uint8_t owner_generator; /* a generator's frame: never "incomplete"; 255: no owner field */
+    uint8_t instr_scale;     /* f_lasti counts this many bytes: 1 or 2; unused where instr is a pointer */
+
+    struct {
+        uint16_t frame; /* tstate->frame, ->cframe or ->current_frame, by chain */
+        uint16_t cframe_current; /* _PyCFrame.current_frame */
+        uint16_t interp, thread_id, native_thread_id;
+    } tstate;
+    struct {
+        uint16_t previous; /* f_back or previous */
+        uint16_t code;     /* f_code or f_executable */
+        uint16_t instr;    /* i32 f_lasti (3.8 to 3.10) or pointer prev_instr / instr_ptr */
+        uint16_t owner;    /* char */
+        uint16_t tlbc_index; /* i32, free-threaded 3.14 and later */
+    } frame;
+    struct {
+        uint16_t filename, name, qualname; /* PyObject *, str */
+        uint16_t firstlineno;              /* int */
+        uint16_t linetable;                /* PyObject *, bytes: co_lnotab or co_linetable */
+        uint16_t firsttraceable;           /* int, in code units */
+        uint16_t code_adaptive;            /* where instructions begin, inside the object */
+        uint16_t version;                  /* u32 co_version, 3.12 and later */
+        uint16_t size_field;               /* Py_SIZE of the code object (3.11+: code units), 3.8 to 3.10: NONE */
+        uint16_t tlbc;                     /* _PyCodeArray *, free-threaded 3.14 and later */
+    } code;
+    struct {
+        uint16_t size, entries; /* _PyCodeArray */
+    } tlbc_array;
+    struct {
+        uint16_t type; /* ob_type */
+    } object;
+    struct {
+        uint16_t size, data; /* ob_size, ob_sval */
+    } bytes;
+    struct {
+        uint16_t length, hash;  /* Py_ssize_t, Py_hash_t (-1: not computed) */
+        uint16_t state;         /* u32 bit field */
+        uint16_t ascii_data, compact_data; /* sizeof(PyASCIIObject), sizeof(PyCompactUnicodeObject) */
+        uint8_t kind_shift, kind_mask;     /* kind: 1, 2 or 4 bytes a character */
+        uint8_t compact_shift, ascii_shift; /* one bit each */
+    } str;
+    /* From 3.13: the process publishes its own offsets at _PyRuntime. Offsets inside that table, NONE before. */
+    struct {
+        uint16_t version, free_threaded;
+        uint16_t tstate_current_frame, frame_previous, frame_executable, frame_instr_ptr, frame_owner,
+            frame_tlbc_index;
+        uint16_t code_filename, code_name, code_qualname, code_linetable, code_firstlineno, code_adaptive,
+            code_tlbc;
+        uint16_t object_type, bytes_size, bytes_data, str_length, str_state, str_ascii_size;
+    } debug;
+};
+
+/* The table for 3.minor, or NULL where there is none. */
+const struct mp_py_layout *mp_py_layout_find(int minor, bool free_threaded);
+
+#endif
