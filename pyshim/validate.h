@@ -11,19 +11,25 @@
 #ifndef MP_PYSHIM_VALIDATE_H
 #define MP_PYSHIM_VALIDATE_H
 
+#include <stddef.h>
+
 #include "pyshim/layout.h"
 
-/* Reads size bytes at address of our own process into dst; 0, or negative where they cannot be read. */
+/* Reads size bytes at address of our own process into dst; 0, or negative where they cannot be
+ * read. */
 typedef int (*mp_py_read)(const void *address, void *dst, size_t size);
 
-/* NULL where the table agrees with what runtime (&_PyRuntime) says of itself, or where the version says nothing (before
- * 3.13); else a constant text of one line: which offset differs. */
-const char *mp_py_validate_runtime(const struct mp_py_layout *layout, const char *runtime, mp_py_read read);
+/* NULL where the table agrees with what runtime (&_PyRuntime) says of itself, or where the version
+ * says nothing (before 3.13; runtime may be NULL then); else a constant text of one line: which
+ * offset differs. */
+const char *mp_py_validate_runtime(const struct mp_py_layout *layout, const char *runtime,
+                                   mp_py_read read);
 
-/* Walks tstate's frames (at most 64) with read. 1: at least one whole frame was found and all that was found
- * fits (code objects, strings, line table, instruction inside the code); 0: no frame yet, ask again later; -1: it
- * does not fit, the table must not be used. */
-int mp_py_validate_stack(const struct mp_py_layout *layout, const char *code_type, const char *str_type,
-                         const char *bytes_type, const char *tstate, mp_py_read read);
+/* Walks tstate's frames (at most 64) with read. 1: at least one whole frame was found and all that
+ * was found fits (code objects, strings, line table, instruction inside the code); 0: no frame yet,
+ * ask again later; -1: it does not fit, the table must not be used. */
+int mp_py_validate_stack(const struct mp_py_layout *layout, const char *code_type,
+                         const char *str_type, const char *bytes_type, const char *tstate,
+                         mp_py_read read);
 
 #endif

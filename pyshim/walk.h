@@ -6,6 +6,11 @@
  * as its thread state lives. Frames are found nearest first; "incomplete" frames (3.11 and later)
  * are left out, as tracemalloc does.
  *
+ * One exception, free-threaded 3.14 and later: where the instructions of a frame begin is read from
+ * an array that another thread may replace (_PyCode_GetTLBC in Objects/codeobject.c of CPython; the
+ * old one is freed once every attached thread has passed a safe point). A thread that is detached
+ * while it walks is not waited for: there, walk attached threads only.
+ *
  * Context: hook. No allocation, no lock, no CPython call, no write to the interpreter's memory.
  */
 #ifndef MP_PYSHIM_WALK_H
@@ -18,34 +23,49 @@
 
 /* One frame as found: borrowed, valid only until the walked thread runs Python again. */
 struct mp_py_frame {
-    const char *code;  /* PyCodeObject * */
-    int32_t instr;     /* bytes from the beginning of the code's instructions; -1: not started */
+    const char *code; /* PyCodeObject * */
+    int32_t instr;    /* bytes from the beginning of the code's instructions; -1: not started */
 };
 
-/* Walks the chain of tstate. Keeps the nearest max frames in frames and returns how many; writes to
- * *ret_depth how many there are, counted no further than count_limit. code_type is &PyCode_Type: an object
- * in a frame whose type is not that is passed over. */
+/* Walks the chain of tstate. Keeps the nearest max frames in frames and returns how many; writes
+ * to *ret_depth how many there are, counted no further than count_limit. code_type is &PyCode_Type:
+ * an object in a frame whose type is not that is passed over. */
 int mp_py_walk_nopy(const struct mp_py_layout *layout, const char *code_type, const char *tstate,
                     struct mp_py_frame *frames, int max, int count_limit, int *ret_depth);
 
-/* The line of an instruction: what PyCode_Addr2Line(code, instr) says, or firstlineno where the table is damaged
- * or has no line for it. Reads the code object's table and nothing else. */
+/* The line of an instruction: what PyCode_Addr2Line(code, instr) says, or firstlineno where the
+ * table is damaged or has no line for it. Reads the code object's table and nothing else; costs a
+ * walk along the table, so keep the answers: see mp_py_lines_fingerprint_nopy(). */
 int mp_py_code_line_nopy(const struct mp_py_layout *layout, const char *code, int instr);
 
-/* The decoders below it, for any bytes: never read outside table[0..size). Return the line, or -1 where the table ends
- * before instr, or the entry has no line. Formulas: Objects/lnotab_notes.txt (3.8 to 3.10) and
- * Objects/locations.md or InternalDocs/code_objects.md (3.11 and later) of CPython. */
+/* A hash of all that mp_py_code_line_nopy() reads: the line table's bytes, its length and
+ * firstlineno. Two code objects with the same fingerprint have the same line for each instruction,
+ * so (fingerprint, instr) is the key of a cache of lines, and the code's address is not: addresses
+ * are used again. Never zero.
+ *
+ * co_version (3.12 and later) cannot serve in its place: each interpreter of a process counts its
+ * own (struct _py_func_state), and code objects made after 2^32 others have version 0. */
+uint64_t mp_py_lines_fingerprint_nopy(const struct mp_py_layout *layout, const char *code);
+
+/* The decoders below it, for any bytes: never read outside table[0..size). Return the line, or -1
+ * where the table ends before instr, is damaged before it, or has no line for it; firstline where
+ * instr is negative. lnotab has no end: its last line goes on. Formulas: Objects/lnotab_notes.txt
+ * (3.8 to 3.10), Objects/locations.md and InternalDocs/code_objects.md (3.11 and later) of CPython.
+ */
 int mp_py_lines_lnotab(const uint8_t *table, size_t size, int firstline, int instr);
 int mp_py_lines_linetable(const uint8_t *table, size_t size, int firstline, int instr);
 int mp_py_lines_locations(const uint8_t *table, size_t size, int firstline, int instr);
 
-/* A str as UTF-8 (surrogates in three bytes) into dst[0..capacity), cut at a character's boundary when it does not
- * fit. Returns the bytes written, or -1 where the object is not a compact str (type is &PyUnicode_Type). */
-int mp_py_str_utf8_nopy(const struct mp_py_layout *layout, const char *type, const char *str, char *dst,
-                        size_t capacity);
+/* A str as UTF-8 (surrogates in three bytes) into dst[0..capacity), cut at a character's boundary
+ * when it does not fit; no zero byte is added. Returns the bytes written, or -1 where the object is
+ * not a compact str (type is &PyUnicode_Type). */
+int mp_py_str_utf8_nopy(const struct mp_py_layout *layout, const char *type, const char *str,
+                        char *dst, size_t capacity);
 
-/* A 64-bit hash of the content of a str, for telling whether a string seen before is still the same: length, kind
- * and every character (the str's own cached hash where it has one). Zero is never returned; -1 as above gives 0. */
+/* A 64-bit hash of the content of a str, for telling whether a string seen before is still the
+ * same: length, kind and the str's own cached hash, or every character where it has none yet (so
+ * the answer for one object may change once, when someone asks for its hash). Zero is never
+ * returned for a str; -1 as above gives 0. */
 uint64_t mp_py_str_hash_nopy(const struct mp_py_layout *layout, const char *type, const char *str);
 
 #endif

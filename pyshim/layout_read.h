@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ * Reading a field of an object by its offset, and mixing what was read into a hash.
+ *
+ * Each reader is one load on any compiler; memcpy says that neither type nor alignment is assumed.
+ * The hash is a fold of 64 x 64 to 128 bit products. It tells contents apart within one process; it
+ * is not for files and no defence against someone who wants a collision.
+ *
+ * Context: hook.
+ */
+#ifndef MP_PYSHIM_LAYOUT_READ_H
+#define MP_PYSHIM_LAYOUT_READ_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+static inline const char *mp_py_read_ptr(const char *object, size_t offset)
+{
+    const char *value;
+
+    memcpy(&value, object + offset, sizeof value);
+    return value;
+}
+
+static inline int32_t mp_py_read_i32(const char *object, size_t offset)
+{
+    int32_t value;
+
+    memcpy(&value, object + offset, sizeof value);
+    return value;
+}
+
+static inline uint32_t mp_py_read_u32(const char *object, size_t offset)
+{
+    uint32_t value;
+
+    memcpy(&value, object + offset, sizeof value);
+    return value;
+}
+
+static inline int64_t mp_py_read_i64(const char *object, size_t offset)
+{
+    int64_t value;
+
+    memcpy(&value, object + offset, sizeof value);
+    return value;
+}
+
+static inline uint64_t mp_py_mix(uint64_t a, uint64_t b)
+{
+    unsigned __int128 product =
+        (unsigned __int128)(a ^ 0x9e3779b97f4a7c15u) * (b ^ 0xd1b54a32d192ed03u);
+
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* Two chains of products, so that neither waits for the other. */
+static inline uint64_t mp_py_hash(const char *data, size_t size, uint64_t seed)
+{
+    uint64_t word[4];
+    uint64_t a = seed, b = ~seed;
+    size_t left = size;
+
+    for (; left >= sizeof word; left -= sizeof word, data += sizeof word) {
+        memcpy(word, data, sizeof word);
+        a = mp_py_mix(word[0] ^ a, word[1]);
+        b = mp_py_mix(word[2] ^ b, word[3]);
+    }
+    memset(word, 0, sizeof word);
+    memcpy(word, data, left);
+    a = mp_py_mix(word[0] ^ a, word[1]);
+    b = mp_py_mix(word[2] ^ b, word[3]);
+    return mp_py_mix(a ^ size, b);
+}
+
+#endif
