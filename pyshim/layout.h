@@ -8,7 +8,7 @@
  * of 64-bit little-endian machines. An interpreter built --with-trace-refs lays its objects out
  * otherwise: mp_py_validate_*() is there to refuse it.
  *
- * Invariants: a table is used only after mp_py_validate_*() has compared it with the running process.
+ * Invariants: a table is used only after mp_py_validate_*() has compared it with the process.
  * Context: constant data, any context.
  */
 #ifndef MP_PYSHIM_LAYOUT_H

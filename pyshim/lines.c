@@ -28,10 +28,12 @@ int mp_py_lines_lnotab(const uint8_t *table, size_t size, int firstline, int ins
     if (instr < 0)
         return firstline;
     for (size_t i = 0; i + 1 < size; i += 2) {
+        int delta = (int8_t)table[i + 1];
+
         address += table[i];
         if (address > (uint64_t)instr)
             break;
-        line += (uint32_t)(int32_t)(int8_t)table[i + 1];
+        line += (uint32_t)delta;
     }
     return (int)line;
 }

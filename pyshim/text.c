@@ -2,8 +2,8 @@
  * A str's characters as UTF-8, and a hash of them, without asking CPython.
  *
  * A compact str has its characters behind its header, in one, two or four bytes each. All names
- * that a code object holds are of that form. CPython's own encoder keeps its result in the object, which
- * allocates; so this one writes to the caller's memory.
+ * that a code object holds are of that form. CPython's own encoder keeps its result in the
+ * object, which allocates; so this one writes to the caller's memory.
  *
  * Context: hook.
  */
