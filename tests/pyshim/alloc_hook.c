@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT
+ * An allocator hook for the tests of the walk: large blocks are walked where they are allocated,
+ * which is in the middle of an instruction.
+ *
+ * The hook lies below tracemalloc's, so both look at the same moment; the test compares the two.
+ *
+ * Context: tests. Hooks run with the GIL held here: large blocks only, one thread.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stddef.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#define LARGE 1000000
+#define FRAMES 100
+#define EVERYTHING (1 << 20)
+
+/* CPython's PyMemAllocatorEx, which is public and has not changed since 3.5. */
+struct allocator {
+    void *context;
+    void *(*malloc)(void *, size_t);
+    void *(*calloc)(void *, size_t, size_t);
+    void *(*realloc)(void *, void *, size_t);
+    void (*free)(void *, void *);
+};
+
+long drv_walk(int max, int count_limit);
+
+static struct allocator below[3];
+static long last_size;
+
+static void seen(size_t size)
+{
+    if (size >= LARGE)
+        last_size = drv_walk(FRAMES, EVERYTHING);
+}
+
+static void *hook_malloc(void *context, size_t size)
+{
+    const struct allocator *next = context;
+
+    seen(size);
+    return next->malloc(next->context, size);
+}
+
+static void *hook_calloc(void *context, size_t count, size_t size)
+{
+    const struct allocator *next = context;
+
+    seen(count * size);
+    return next->calloc(next->context, count, size);
+}
+
+static void *hook_realloc(void *context, void *block, size_t size)
+{
+    const struct allocator *next = context;
+
+    seen(size);
+    return next->realloc(next->context, block, size);
+}
+
+static void hook_free(void *context, void *block)
+{
+    const struct allocator *next = context;
+
+    next->free(next->context, block);
+}
+
+EXPORT int drv_hook(void)
+{
+    void (*get)(int, struct allocator *), (*set)(int, struct allocator *);
+
+    *(void **)&get = dlsym(RTLD_DEFAULT, "PyMem_GetAllocator");
+    *(void **)&set = dlsym(RTLD_DEFAULT, "PyMem_SetAllocator");
+    if (get == NULL || set == NULL)
+        return -1;
+    for (int domain = 0; domain < 3; domain++) {
+        struct allocator hook = {&below[domain], hook_malloc, hook_calloc, hook_realloc, hook_free};
+
+        get(domain, &below[domain]);
+        set(domain, &hook);
+    }
+    return 0;
+}
+
+/* The size of the report that the last large block left in drv_data(), 0: none since. */
+EXPORT long drv_take(void)
+{
+    long size = last_size;
+
+    last_size = 0;
+    return size;
+}

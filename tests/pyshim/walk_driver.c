@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT
+ * Drives the walk inside an interpreter: a shared object that test scripts load with ctypes.
+ *
+ * Has no CPython header, as the code it tests has none: what it needs of the interpreter is found
+ * with dlsym in the process it was loaded into.
+ *
+ * Context: tests. One caller at a time.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "pyshim/validate.h"
+#include "pyshim/walk.h"
+
+#define EXPORT __attribute__((visibility("default")))
+#define FRAMES_MAX 4096
+#define DATA_MAX (8 << 20)
+
+/* What precedes the three texts of a frame in the report. */
+struct record {
+    int32_t firstline, line, instr;
+    int32_t filename_size, name_size, qualname_size;
+};
+
+static const struct mp_py_layout *layout;
+static const char *code_type, *str_type, *bytes_type;
+static const char *(*this_tstate)(void);
+static int (*addr2line)(const void *code, int instr);
+
+static struct mp_py_frame frames[FRAMES_MAX];
+static char data[DATA_MAX];
+static int depth;
+
+EXPORT int drv_open(int minor, int free_threaded)
+{
+    layout = mp_py_layout_find(minor, free_threaded != 0);
+    code_type = dlsym(RTLD_DEFAULT, "PyCode_Type");
+    str_type = dlsym(RTLD_DEFAULT, "PyUnicode_Type");
+    bytes_type = dlsym(RTLD_DEFAULT, "PyBytes_Type");
+    *(void **)&this_tstate = dlsym(RTLD_DEFAULT, "PyGILState_GetThisThreadState");
+    *(void **)&addr2line = dlsym(RTLD_DEFAULT, "PyCode_Addr2Line");
+    return layout != NULL && code_type != NULL && str_type != NULL && bytes_type != NULL &&
+                   this_tstate != NULL && addr2line != NULL
+               ? 0
+               : -1;
+}
+
+static int32_t put_text(uint16_t offset, const char *code, char *at, const char *end)
+{
+    const char *str;
+
+    if (offset == MP_PY_NONE)
+        return -1;
+    memcpy(&str, code + offset, sizeof str);
+    return mp_py_str_utf8_nopy(layout, str_type, str, at, (size_t)(end - at));
+}
+
+/* Walks the caller's stack and resolves it at once; returns the bytes of the report. */
+EXPORT long drv_walk(int max, int count_limit)
+{
+    int kept = mp_py_walk_nopy(layout, code_type, this_tstate(), frames, max, count_limit, &depth);
+    const uint16_t offsets[] = {layout->code.filename, layout->code.name, layout->code.qualname};
+    char *at = data;
+
+    for (int i = 0; i < kept; i++) {
+        struct record record = {.instr = frames[i].instr};
+        int32_t sizes[3];
+        char *text = at + sizeof record;
+
+        memcpy(&record.firstline, frames[i].code + layout->code.firstlineno, sizeof(int32_t));
+        record.line = mp_py_code_line_nopy(layout, frames[i].code, frames[i].instr);
+        for (int j = 0; j < 3; j++) {
+            sizes[j] = put_text(offsets[j], frames[i].code, text, data + sizeof data);
+            text += sizes[j] > 0 ? sizes[j] : 0;
+        }
+        record.filename_size = sizes[0];
+        record.name_size = sizes[1];
+        record.qualname_size = sizes[2];
+        memcpy(at, &record, sizeof record);
+        at = text;
+        if (data + sizeof data - at < (1 << 20))
+            return -1;
+    }
+    return at - data;
+}
+
+EXPORT const char *drv_data(void)
+{
+    return data;
+}
+
+EXPORT int drv_depth(void)
+{
+    return depth;
+}
+
+static int read_own(const void *address, void *dst, size_t size)
+{
+    struct iovec to = {dst, size}, from = {(void *)(uintptr_t)address, size};
+
+    return process_vm_readv(getpid(), &to, 1, &from, 1, 0) == (ssize_t)size ? 0 : -1;
+}
+
+/* With a layout that is not the process's own, validation must say no and must not crash. */
+EXPORT const char *drv_validate_runtime(int minor, int free_threaded)
+{
+    const struct mp_py_layout *other = mp_py_layout_find(minor, free_threaded != 0);
+
+    return mp_py_validate_runtime(other, dlsym(RTLD_DEFAULT, "_PyRuntime"), read_own);
+}
+
+EXPORT int drv_validate_stack(int minor, int free_threaded)
+{
+    const struct mp_py_layout *other = mp_py_layout_find(minor, free_threaded != 0);
+
+    return mp_py_validate_stack(other, code_type, str_type, bytes_type, this_tstate(), read_own);
+}
+
+/* Compares the line of each instruction with CPython's own answer; returns how many differ. */
+EXPORT int drv_compare(const char *code, int size, int *ret_instr)
+{
+    int firstline, wrong = 0;
+
+    memcpy(&firstline, code + layout->code.firstlineno, sizeof firstline);
+    for (int instr = -2; instr < size; instr += 2) {
+        int expected = addr2line(code, instr);
+
+        if (mp_py_code_line_nopy(layout, code, instr) == (expected < 0 ? firstline : expected))
+            continue;
+        *ret_instr = instr;
+        wrong++;
+    }
+    return wrong;
+}
+
+EXPORT int drv_line(const char *code, int instr)
+{
+    return mp_py_code_line_nopy(layout, code, instr);
+}
+
+EXPORT uint64_t drv_fingerprint(const char *code)
+{
+    return mp_py_lines_fingerprint_nopy(layout, code);
+}
+
+EXPORT int drv_utf8(const char *str, char *dst, size_t capacity)
+{
+    return mp_py_str_utf8_nopy(layout, str_type, str, dst, capacity);
+}
+
+EXPORT uint64_t drv_str_hash(const char *str)
+{
+    return mp_py_str_hash_nopy(layout, str_type, str);
+}
+
+static double now(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
+}
+
+static uint64_t bench_once(int what, int max)
+{
+    const char *str;
+    uint64_t sum = 0;
+    int kept = mp_py_walk_nopy(layout, code_type, this_tstate(), frames, max, 1 << 20, &depth);
+
+    for (int i = 0; i < kept && what != 0; i++) {
+        memcpy(&str, frames[i].code + layout->code.name, sizeof str);
+        if (what == 1)
+            sum += mp_py_lines_fingerprint_nopy(layout, frames[i].code);
+        else if (what == 2)
+            sum += (uint64_t)mp_py_code_line_nopy(layout, frames[i].code, frames[i].instr);
+        else if (what == 3)
+            sum += mp_py_str_hash_nopy(layout, str_type, str);
+        else
+            sum += (uint64_t)mp_py_str_utf8_nopy(layout, str_type, str, data, sizeof data);
+    }
+    return sum;
+}
+
+/* Nanoseconds of one walk with what on top for each frame: 0 nothing, 1 fingerprint, 2 line, 3 hash
+ * of the name, 4 name as UTF-8. The least of five runs. */
+EXPORT double drv_bench(int what, int max, int count)
+{
+    double best = 1e18;
+    volatile uint64_t sum = 0;
+
+    for (int run = 0; run < 5; run++) {
+        double start = now();
+
+        for (int i = 0; i < count; i++)
+            sum += bench_once(what, max);
+        start = (now() - start) / count;
+        best = start < best ? start : best;
+    }
+    return best;
+}
