@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""How long and how much memory it takes to read a snapshot of many live samples.
+
+    python3 tests/bench/read_speed.py [SAMPLES [RATE]]     (default 3,000,000 at rate 1)
+
+Makes the file with the tests' own writer, then reads it with `mprofile-read` in a process of its
+own, by line, by whole stack, and cumulatively, and prints wall time and highest resident size. The
+target for 3,000,000 samples is 10 s and 1 GiB on one core.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from array import array
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(ROOT, "tests", "tools"))
+
+import snapshot_writer as sw  # noqa: E402
+
+ROWS_A_SECTION = 27_000
+FILES = 400
+STACKS = 30_000
+DEPTH = 20
+
+
+def program(rate: int, rng: random.Random) -> sw.Program:
+    """Stacks as a busy service has them: many, deep, with common callers."""
+    result = sw.Program(rate, cmdline="python\0bench.py")
+    for number in range(STACKS):
+        branch = number
+        stack = []
+        for level in range(DEPTH):
+            stack.append(("pkg/module%d.py" % (branch % FILES), branch % 900, "f%d" % branch, 1))
+            branch = branch * 3 // 4 if level else branch // 2
+        result.site(stack, rng.choice(("obj", "mem", "malloc")))
+    result.thread()
+    result.rates = [rate]
+    return result
+
+
+def live_sections(samples: int, sites: int, rng: random.Random) -> "list[bytes]":
+    sections = []
+    for start in range(0, samples, ROWS_A_SECTION):
+        n = min(ROWS_A_SECTION, samples - start)
+        columns = [
+            array("Q", range(16 * start, 16 * (start + n), 16)),
+            array("Q", [int(rng.paretovariate(0.9) * 40) for _ in range(n)]),
+            array("Q", [rng.randrange(60_000) for _ in range(n)]),
+            array("I", [rng.randrange(sites) for _ in range(n)]),
+            array("I", bytes(4 * n)),
+            array("H", bytes(2 * n)),
+            array("H", bytes(2 * n)),
+            array("H", [DEPTH]) * n,
+        ]
+        payload = sw.struct.pack("<II", n, 0) + b"".join(sw.pad(c.tobytes()) for c in columns)
+        sections.append(sw.section(b"LIVE", payload))
+    return sections
+
+
+def chunked(tag: bytes, codes: str, rows: "list[tuple[int, ...]]", first: int) -> "list[bytes]":
+    step = 10_000
+    return [
+        sw.table(tag, codes, rows[at : at + step], first + at) for at in range(0, len(rows), step)
+    ]
+
+
+def write(path: str, samples: int, rate: int) -> None:
+    rng = random.Random(5)
+    told = program(rate, rng)
+    sections = [sw.head(dict(told.head, samples=samples))]
+    sections += [
+        sw.strings(told.strings[at : at + 10_000], at) for at in range(0, len(told.strings), 10_000)
+    ]
+    sections += chunked(b"FUNC", "III", told.functions, 0)
+    sections += chunked(b"NODE", "III", told.nodes, 1)
+    sections += chunked(b"SITE", "IBQdddddd", told.sites, 0)
+    sections += live_sections(samples, len(told.sites), rng)
+    sections.append(sw.table(b"THRD", "QQI", told.threads))
+    sections.append(sw.counted(b"RATE", "Q", [(rate,)]))
+    sections.append(sw.counted(b"LINE", "QQQ", told.lineage))
+    with open(path, "wb") as file:
+        file.write(sw.finish(sections))
+
+
+def main() -> None:
+    samples = int(sys.argv[1]) if len(sys.argv) > 1 else 3_000_000
+    rate = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    reader = os.path.join(ROOT, "tools", "mprofile-read")
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "bench.bin")
+        write(path, samples, rate)
+        size = os.path.getsize(path) / 2**20
+        print("%d samples at rate %d, %.0f MiB" % (samples, rate, size), flush=True)
+        for options in ([], ["--by", "traceback"], ["--cumulative"], ["--by", "thread"]):
+            start = time.perf_counter()
+            process = subprocess.Popen(
+                [sys.executable, reader, path, *options], stdout=subprocess.DEVNULL
+            )
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = status
+            assert status == 0, status
+            print(
+                "%-16s %6.2f s wall %6.2f s cpu %6.0f MiB"
+                % (
+                    " ".join(options) or "--by lineno",
+                    time.perf_counter() - start,
+                    usage.ru_utime + usage.ru_stime,
+                    usage.ru_maxrss / 1024,
+                ),
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

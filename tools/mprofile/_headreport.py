@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: MIT
+"""The head of a report: what was measured, and what was missed.
+
+Every figure below it stands on this, so whatever was lost is said here in words, before any table.
+
+Invariants: no line is wider than asked for; a fact that the file does not have is not shown.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+from typing import Iterator, List, Optional, Sequence, Tuple
+
+from ._groups import Total
+from ._head import Head
+from ._heap import Heap
+from ._sums import Sums
+from ._text import Glyphs, printable, shortened, width_of, wrapped
+from ._units import bytes_and_error, bytes_text, count_and_error, count_text, duration_text
+from ._weights import standard_error
+
+_LABEL = 11
+
+_LOST = {
+    "memory": "samples were dropped: the profiler got no memory of its own",
+    "reentered": "samples were not taken: the thread was inside the profiler already",
+    "frees": "frees were not seen to the end: their blocks may still show as live",
+    "stacks": "samples have no stack: it could not be walked",
+    "snapshots": "snapshots were asked for and not written",
+}
+_NOTES = {
+    "stacks_cut": "stacks were deeper than the frame limit (MPROFILEFRAMES): "
+    "their outermost frames are cut",
+    "refused_513": "small blocks could not be asked for as 513 bytes, "
+    "and were asked for at their true size",
+}
+_SIZE = re.compile(r"^(VmRSS|VmHWM):\s+([0-9]{1,18}) kB", re.MULTILINE)
+
+
+def rss(heap: Heap) -> Tuple[Optional[int], Optional[int]]:
+    """Resident size now and at its highest, in bytes, as the kernel said."""
+    sizes = dict(_SIZE.findall(heap.proc.get("/proc/self/status", "")))
+    now, highest = sizes.get("VmRSS"), sizes.get("VmHWM")
+    return (int(now) * 1024 if now else None, int(highest) * 1024 if highest else None)
+
+
+def live_total(heap: Heap, sums: Sums) -> Total:
+    total = Total(heap, 0)
+    total.samples = int(sum(sums.samples))
+    total.blocks, total.blocks_var = sum(sums.blocks), sum(sums.blocks_var)
+    total.bytes, total.bytes_var = sum(sums.bytes), sum(sums.bytes_var)
+    return total
+
+
+class HeadReport:
+    def __init__(self, width: int, glyphs: Glyphs) -> None:
+        self.width = width
+        self.glyphs = glyphs
+
+    def lines(self, heaps: Sequence[Heap], sums: Sequence[Sums]) -> Iterator[str]:
+        if len(heaps) == 1:
+            yield from self._process(heaps[0], sums[0])
+        else:
+            yield from self._processes(heaps, sums)
+        for heap in heaps:
+            yield from self._losses(heap, len(heaps) > 1)
+
+    def _entry(self, label: str, text: str, lines: int = 2) -> List[str]:
+        """A label and its text, continued below the text where it is long."""
+        room = self.width - _LABEL
+        parts = wrapped(printable(text), room, lines, self.glyphs)
+        return [
+            ("%-*s%s" % (_LABEL, label if i == 0 else "", part)).rstrip()
+            for i, part in enumerate(parts)
+        ]
+
+    def _process(self, heap: Heap, sums: Sums) -> Iterator[str]:
+        head = heap.head
+        yield from self._entry("snapshot", os.path.basename(heap.path))
+        yield from self._entry("process", _process_text(head))
+        command = _command(head)
+        if command:
+            yield from self._entry("command", command, 4)
+        yield from self._entry("taken", _taken_text(head))
+        yield from self._entry("python", _python_text(head))
+        yield from self._entry("sampling", _sampling_text(heap), 3)
+        total = live_total(heap, sums)
+        yield from self._entry("live", self._live_text(total))
+        if head.number("peak_bytes") is not None:
+            yield from self._entry("peak", self._peak_text(head))
+        now, highest = rss(heap)
+        if now is not None:
+            yield from self._entry("RSS", _rss_text(now, highest, total.bytes))
+        own = head.integer("own_bytes")
+        if own is not None:
+            yield from self._entry("profiler", "%s of its own, in RSS too" % bytes_text(own))
+        for key, value in head.unknown().items():
+            yield from self._entry(printable(key), value)
+
+    def _live_text(self, total: Total) -> str:
+        return "%s in %s blocks" % (
+            self._figure(*bytes_and_error(total.bytes, standard_error(total.bytes_var))),
+            self._figure(*count_and_error(total.blocks, standard_error(total.blocks_var))),
+        )
+
+    def _figure(self, value: str, error: str) -> str:
+        return "%s %s%s" % (value, self.glyphs.plus_minus, error)
+
+    def _peak_text(self, head: Head) -> str:
+        peak = head.number("peak_bytes") or 0.0
+        text = self._figure(*bytes_and_error(peak, standard_error(head.number("peak_var") or 0.0)))
+        clock, peak_clock = head.integer("clock_ms"), head.integer("peak_clock_ms")
+        if clock is not None and peak_clock is not None and clock >= peak_clock:
+            text += ", %s before the snapshot" % duration_text((clock - peak_clock) / 1000)
+        return text + " (the highest of many estimates: leans upwards)"
+
+    def _processes(self, heaps: Sequence[Heap], sums: Sequence[Sums]) -> Iterator[str]:
+        head = heaps[0].head
+        yield from self._entry("snapshots", "%d processes of one program" % len(heaps))
+        command = _command(head)
+        if command:
+            yield from self._entry("command", command, 4)
+        yield from self._entry("python", _python_text(head))
+        yield from self._entry("sampling", _rate_text(heaps[0]), 3)
+        everything = Total(heaps[0], 0)
+        rows: List[List[str]] = [["pid", "taken (UTC)", "samples", "live", "RSS", "file"]]
+        for heap, one in zip(heaps, sums):
+            total = live_total(heap, one)
+            everything.samples += total.samples
+            everything.blocks += total.blocks
+            everything.bytes += total.bytes
+            everything.blocks_var += total.blocks_var
+            everything.bytes_var += total.bytes_var
+            now = rss(heap)[0]
+            error = standard_error(total.bytes_var)
+            rows.append(
+                [
+                    printable(heap.head.text("pid") or "?"),
+                    (_time_text(heap.head.number("time")) or "?")[:19],
+                    count_text(total.samples),
+                    self._figure(*bytes_and_error(total.bytes, error)),
+                    "-" if now is None else bytes_text(now),
+                    printable(os.path.basename(heap.path)),
+                ]
+            )
+        yield from self._entry("live", self._live_text(everything) + ", all processes together")
+        elsewhere = sum(heap.counted_elsewhere for heap in heaps)
+        if elsewhere:
+            yield from self._entry(
+                "inherited",
+                "%s samples are left out of younger processes: a block is counted once, in the "
+                "oldest process that has it" % count_text(elsewhere),
+                3,
+            )
+        yield ""
+        yield from self._columns(rows)
+
+    def _columns(self, rows: List[List[str]]) -> Iterator[str]:
+        widths = [max(width_of(row[i]) for row in rows) for i in range(5)]
+        for row in rows:
+            cells = [" " * (w - width_of(cell)) + cell for w, cell in zip(widths, row)]
+            line = "  ".join(cells) + "  "
+            yield line + shortened(row[5], self.width - width_of(line), self.glyphs, left=True)
+
+    def _losses(self, heap: Heap, several: bool) -> Iterator[str]:
+        head = heap.head
+        prefix = "pid %s: " % (head.text("pid") or "?") if several else ""
+        stacks = head.text("python.stacks")
+        if stacks not in (None, "1"):
+            yield from self._entry("NO STACKS", prefix + "%s" % stacks, 3)
+        for key, value in head.family("lost.").items():
+            words = _LOST.get(key)
+            text = "%s %s" % (value, words) if words else "lost.%s=%s" % (key, value)
+            yield from self._entry("LOST", prefix + text, 3)
+        for key, value in head.family("note.").items():
+            words = _NOTES.get(key)
+            text = "%s %s" % (value, words) if words else "note.%s=%s" % (key, value)
+            yield from self._entry("note", prefix + text, 3)
+        for line in heap.dropped:
+            yield from self._entry("DAMAGED", prefix + line, 3)
+
+
+def _process_text(head: Head) -> str:
+    text = "pid %s" % (head.text("pid") or "unknown")
+    if head.text("exe"):
+        text += ", %s" % head.text("exe")
+    if head.text("host"):
+        text += ", on %s" % head.text("host")
+    return text
+
+
+def _command(head: Head) -> str:
+    return " ".join(head.cmdline or [])
+
+
+def _time_text(seconds: Optional[float]) -> str:
+    if seconds is None:
+        return ""
+    try:
+        moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        return ""
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _taken_text(head: Head) -> str:
+    taken, start = head.number("time"), head.number("start")
+    text = _time_text(taken) or "unknown"
+    if taken is not None and start is not None and taken >= start:
+        text += ", %s after start" % duration_text(taken - start)
+    if head.text("trigger"):
+        text += ", by %s" % head.text("trigger")
+    return text
+
+
+def _python_text(head: Head) -> str:
+    version = head.text("python")
+    if version is None:
+        return "none profiled: native memory only"
+    text = version + (" free-threaded" if head.text("python.abi") == "t" else "")
+    if head.text("python.alloc"):
+        text += ", objects from %s" % head.text("python.alloc")
+    return text
+
+
+def _rate_text(heap: Heap) -> str:
+    rates = set(heap.rates)
+    if rates and rates <= {0, 1} and heap.head.rate <= 1:
+        text = "every allocation: figures are exact"
+    elif len(rates) > 1:
+        known = ", ".join("all" if r <= 1 else bytes_text(r) for r in sorted(rates))
+        text = "one in so many bytes, changed while running: %s" % known
+    else:
+        text = "one in %s" % bytes_text(heap.head.rate)
+    frames = heap.head.text("frames")
+    return text + (", stacks of up to %s frames" % frames if frames else "")
+
+
+def _sampling_text(heap: Heap) -> str:
+    return "%s, %s live samples" % (_rate_text(heap), count_text(len(heap.live)))
+
+
+def _rss_text(now: int, highest: Optional[int], live: float) -> str:
+    text = bytes_text(now)
+    if highest is not None:
+        text += ", highest %s" % bytes_text(highest)
+    if now > 0:
+        text += "; the live blocks are %.0f%% of it" % (100.0 * live / now)
+    return text

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: MIT
+"""The table: one row a group, the figures first, the place last, its source below.
+
+Figures stand in columns as narrow as they can be, so that at 80 columns a path still fits. The
+source line is shown where the file is on this machine.
+
+Invariants: no line is wider than asked for; all text from the snapshot passes through `printable`.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, Iterator, List
+
+from ._heap import UNKNOWN_FILE, Heap
+from ._rows import Frame, Result, Row, figures, full_stack
+from ._source import SourceLines
+from ._text import Glyphs, printable, shortened, width_of
+from ._units import bytes_and_error, count_and_error, share_text
+from ._weights import standard_error
+
+_SAMPLES_FROM_WIDTH = 100
+_FEW_SAMPLES = 16
+_STACK_FRAMES_SHOWN = 30
+
+_WHAT = {
+    "inuse_bytes": "Bytes alive when the snapshot was taken",
+    "inuse_blocks": "Blocks alive when the snapshot was taken",
+    "alloc_bytes": "Bytes ever allocated since start, freed or not",
+    "alloc_blocks": "Blocks ever allocated since start, freed or not",
+    "peak_bytes": "Bytes alive when the process's estimate was highest",
+}
+_BY = {
+    "lineno": ("by line of the nearest Python frame", "line", "lines"),
+    "filename": ("by file of the nearest Python frame", "file", "files"),
+    "function": ("by function of the nearest Python frame", "function", "functions"),
+    "traceback": ("by whole stack, nearest frame first", "stack", "stacks"),
+    "thread": ("by the thread that allocated them", "thread", "threads"),
+    "domain": ("by who asked for them", "domain", "domains"),
+    "generation": ("by the process that allocated them", "process", "processes"),
+}
+_CUMULATIVE = "a block counts in each %s of its stack"
+_DOMAINS = {
+    "obj": "obj     Python objects",
+    "mem": "mem     Python's buffers (PyMem_Malloc)",
+    "raw": "raw     Python's raw memory (PyMem_RawMalloc)",
+    "malloc": "malloc  native code: malloc and its family",
+    "mmap": "mmap    native code: mapped memory",
+}
+
+
+class TableReport:
+    def __init__(self, width: int, glyphs: Glyphs) -> None:
+        self.width = width
+        self.glyphs = glyphs
+        self.source = SourceLines()
+
+    def lines(self, result: Result, limit: int) -> Iterator[str]:
+        yield from self._legend(result)
+        rows = result.rows[:limit] if limit else result.rows
+        if not rows:
+            yield ""
+            found = "no sample matches" if result.everything.blocks else "the snapshot has none"
+            yield "Nothing to show: %s." % found
+            return
+        yield ""
+        cells = [self._title(result)] + [self._cells(result, row) for row in rows]
+        widths = [max(width_of(row[i]) for row in cells) for i in range(len(cells[0]))]
+        places = [_BY[result.query.by][1]] + [_place(result.query.by, row) for row in rows]
+        for index, (figure_cells, place) in enumerate(zip(cells, places)):
+            line = " ".join(" " * (w - width_of(c)) + c for w, c in zip(widths, figure_cells))
+            room = self.width - width_of(line) - 2
+            yield line + "  " + shortened(place, room, self.glyphs, left=index > 0)
+            if index:
+                yield from self._below(result, rows[index - 1])
+                if result.query.by == "traceback" and index < len(rows):
+                    yield ""
+        yield from self._rest(result, len(rows))
+        if self.source.changed:
+            yield ""
+            yield "No source is shown from files that changed after the snapshot (%d)." % len(
+                self.source.changed
+            )
+
+    def _legend(self, result: Result) -> Iterator[str]:
+        query = result.query
+        text = "%s, %s." % (_WHAT[query.value], _BY[query.by][0])
+        if query.cumulative:
+            text = "%s, cumulative: %s." % (_WHAT[query.value], _CUMULATIVE % _BY[query.by][1])
+        yield from self._wrapped(text)
+        if result.everything.bytes_var or result.everything.blocks_var:
+            yield from self._wrapped(
+                "%s is one standard error: the truth is within it 2 times in 3, within twice of "
+                "it 19 times in 20." % self.glyphs.plus_minus
+            )
+        else:
+            yield "Every allocation was recorded: the figures are exact."
+        if query.source == "peak":
+            yield from self._wrapped(
+                "The peak is the maximum of many estimates, and so leans upwards."
+            )
+        if query.cumulative and any(
+            figures(row.total, query.ranks_bytes)[0]
+            > 1.0001 * figures(result.everything, query.ranks_bytes)[0]
+            for row in result.rows
+        ):
+            yield from self._wrapped(
+                "Shares over 100% are recursion: a block counts once per frame, as in tracemalloc."
+            )
+
+    def _wrapped(self, text: str) -> Iterator[str]:
+        line = ""
+        for word in text.split(" "):
+            if line and width_of(line) + 1 + width_of(word) > self.width:
+                yield line
+                line = word
+            else:
+                line = line + " " + word if line else word
+        yield line
+
+    def _title(self, result: Result) -> List[str]:
+        pm = self.glyphs.plus_minus
+        query = result.query
+        size, count = ["bytes", pm], ["blocks", pm]
+        if query.source == "peak":
+            return size + ["%"]
+        columns = size + ["%"] + count if query.ranks_bytes else count + ["%"] + size
+        return columns + (["samples"] if self._samples_fit() else [])
+
+    def _cells(self, result: Result, row: Row) -> List[str]:
+        query, total = result.query, row.total
+        pm = self.glyphs.plus_minus
+        size, size_error = bytes_and_error(total.bytes, standard_error(total.bytes_var))
+        count, count_error = count_and_error(total.blocks, standard_error(total.blocks_var))
+        value = figures(total, query.ranks_bytes)[0]
+        share = [share_text(value, figures(result.everything, query.ranks_bytes)[0])]
+        sizes, counts = [size, pm + size_error], [count, pm + count_error]
+        if query.source == "peak":
+            return sizes + share
+        cells = sizes + share + counts if query.ranks_bytes else counts + share + sizes
+        return cells + (["%d" % total.samples] if self._samples_fit() else [])
+
+    def _samples_fit(self) -> bool:
+        return self.width >= _SAMPLES_FROM_WIDTH
+
+    def _below(self, result: Result, row: Row) -> Iterator[str]:
+        """What stands below a row: its function and source line, or its whole stack."""
+        by = result.query.by
+        if by == "lineno":
+            text = self._named_source(row.heap, row.frames[0])
+            if text:
+                yield "    " + shortened(text, self.width - 4, self.glyphs)
+        elif by == "traceback":
+            yield from self._stack(row)
+
+    def _named_source(self, heap: Heap, frame: Frame) -> str:
+        file, line, name, _ = frame
+        if file == UNKNOWN_FILE:
+            return ""
+        source = printable(
+            self.source.line(file, line, heap.head.text("cwd"), heap.head.number("time"))
+        )
+        parts = [printable(name), source]
+        return ": ".join(part for part in parts if part)
+
+    def _stack(self, row: Row) -> Iterator[str]:
+        frames = full_stack(row)
+        for index, frame in enumerate(frames[:_STACK_FRAMES_SHOWN]):
+            if index:
+                place = _frame_place(frame)
+                yield "  " + shortened(place, self.width - 2, self.glyphs, left=True)
+            text = self._named_source(row.heap, frame)
+            if text:
+                yield "      " + shortened(text, self.width - 6, self.glyphs)
+        more = len(frames) - _STACK_FRAMES_SHOWN
+        if more > 0:
+            yield "  and %d more frames" % more
+
+    def _rest(self, result: Result, shown: int) -> Iterator[str]:
+        query = result.query
+        rest = result.rows[shown:]
+        whole = figures(result.everything, query.ranks_bytes)[0]
+        if rest:
+            values = [figures(row.total, query.ranks_bytes) for row in rest]
+            text = "%d more %s" % (len(rest), _BY[query.by][2 if len(rest) > 1 else 1])
+            if not query.cumulative:
+                value = sum(v for v, _ in values)
+                error = sum(e * e for _, e in values) ** 0.5
+                text += ": %s (%s)" % (self._figure(result, value, error), share_text(value, whole))
+            yield ""
+            yield text + ". --limit 0 shows all."
+        if query.include or query.exclude:
+            value, error = figures(result.selected, query.ranks_bytes)
+            yield ""
+            yield from self._wrapped(
+                "--include and --exclude leave %s of %s (%s); %% is of all."
+                % (
+                    self._figure(result, value, error),
+                    self._figure(result, *figures(result.everything, query.ranks_bytes)),
+                    share_text(value, whole),
+                )
+            )
+        few = query.source != "peak" and any(
+            row.total.samples < _FEW_SAMPLES and row.total.bytes_var > 0
+            for row in result.rows[:shown]
+        )
+        if few:
+            yield ""
+            yield from self._wrapped(
+                "Rows of fewer than %d samples are rough, their %s too."
+                % (_FEW_SAMPLES, self.glyphs.plus_minus)
+            )
+
+    def _figure(self, result: Result, value: float, error: float) -> str:
+        if result.query.ranks_bytes:
+            text, error_text = bytes_and_error(value, error)
+        else:
+            text, error_text = count_and_error(value, error)
+            text += " blocks"
+        return "%s %s%s" % (text, self.glyphs.plus_minus, error_text)
+
+
+def _frame_place(frame: Frame) -> str:
+    file, line, name, _ = frame
+    if file == UNKNOWN_FILE:
+        return printable("%s %s" % (file, name)).rstrip()
+    return "%s:%d" % (printable(file), line)
+
+
+def _function_place(frame: Frame) -> str:
+    file, _, name, firstline = frame
+    if file == UNKNOWN_FILE:
+        return _frame_place(frame)
+    return "%s:%d %s" % (printable(file), firstline, printable(name))
+
+
+def _place(by: str, row: Row) -> str:
+    if by == "thread":
+        labels = row.labels
+        return printable(
+            "pid %s tid %d %s" % (labels["pid"], labels["tid"], labels["name"])
+        ).rstrip()
+    if by == "domain":
+        name = row.labels["domain"]
+        return _DOMAINS.get(name, printable(name))
+    if by == "generation":
+        return _generation_place(row.labels)
+    frame = row.frames[0]
+    if by == "filename":
+        return printable(frame[0])
+    return _function_place(frame) if by == "function" else _frame_place(frame)
+
+
+def _generation_place(labels: Dict[str, object]) -> str:
+    own = labels["pid"]
+    if labels["inherited"]:
+        return "pid %s: inherited from pid %s" % (own, labels["allocated_in_pid"])
+    return "pid %s: its own" % own

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: MIT
+"""The rows of a report: what `--by`, `--value`, `--include` and `--exclude` ask for.
+
+Text and JSON are printed from the same rows, so they cannot differ.
+
+Invariants: `everything` is the total before any filter, which shares are shares of; `selected` is
+the total of what the filters left; rows are sorted by the value asked for, heaviest first, equal
+ones by their key, so that the same file gives the same report.
+"""
+
+from __future__ import annotations
+
+import copy
+import fnmatch
+import os
+from dataclasses import dataclass, field
+from typing import Any, Dict, Hashable, List, Sequence, Tuple
+
+from ._groups import Total, group
+from ._heap import Heap
+from ._sums import Sums, sum_allocated, sum_live, sum_peak
+from ._weights import standard_error
+
+BY = ("lineno", "filename", "function", "traceback", "type", "thread", "domain", "generation")
+VALUES = ("inuse_bytes", "inuse_blocks", "alloc_bytes", "alloc_blocks", "peak_bytes")
+CUMULATIVE = ("lineno", "filename", "function")
+
+_GROUP_KIND = {
+    "lineno": "place",
+    "filename": "filename",
+    "function": "function",
+    "traceback": "traceback",
+}
+
+Frame = Tuple[str, int, str, int]
+
+
+class UsageError(Exception):
+    """A combination of options that has no meaning; the text says why."""
+
+
+@dataclass
+class Query:
+    by: str = "lineno"
+    value: str = "inuse_bytes"
+    cumulative: bool = False
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+
+    @property
+    def source(self) -> str:
+        return self.value.split("_")[0]
+
+    @property
+    def ranks_bytes(self) -> bool:
+        return self.value.endswith("bytes")
+
+    def check(self) -> None:
+        if self.by == "type":
+            raise UsageError("--by type: this version of the snapshot format records no types")
+        if self.by in ("thread", "generation") and self.source != "inuse":
+            raise UsageError(
+                "--by %s goes with --value inuse_bytes or inuse_blocks only: what was allocated "
+                "in all, or at the peak, is recorded by stack" % self.by
+            )
+        if self.cumulative and self.by not in CUMULATIVE:
+            raise UsageError("--cumulative goes with --by lineno, filename or function only")
+
+
+@dataclass
+class Row:
+    """One group: its figures, and where it is."""
+
+    total: Total
+    #: The nearest frame first; more than one for tracebacks, none for threads and the like.
+    frames: List[Frame] = field(default_factory=list)
+    #: What else names the group: thread, domain, generation.
+    labels: Dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def heap(self) -> Heap:
+        return self.total.heap
+
+
+@dataclass
+class Result:
+    query: Query
+    everything: Total
+    selected: Total
+    rows: List[Row]
+
+
+def figures(total: Total, ranks_bytes: bool) -> Tuple[float, float]:
+    """The value asked for and its standard error."""
+    if ranks_bytes:
+        return total.bytes, standard_error(total.bytes_var)
+    return total.blocks, standard_error(total.blocks_var)
+
+
+def run(heaps: Sequence[Heap], live_sums: Sequence[Sums], query: Query) -> Result:
+    """The rows of *heaps*; *live_sums* are their live samples by site, which the head needs too."""
+    everything = Total(heaps[0], 0)
+    selected = Total(heaps[0], 0)
+    parts: List[Tuple[Heap, Sums]] = []
+    for heap, sums in zip(heaps, live_sums):
+        if query.source == "alloc":
+            sums = sum_allocated(heap)
+        elif query.source == "peak":
+            sums = sum_peak(heap)
+        _add_all(everything, heap, sums)
+        if query.include or query.exclude:
+            heap, sums = _filtered(heap, sums, query)
+        _add_all(selected, heap, sums)
+        parts.append((heap, sums))
+    if query.by in _GROUP_KIND:
+        rows = _frame_rows(parts, query)
+    elif query.by == "domain":
+        rows = _domain_rows(parts)
+    elif query.by == "thread":
+        rows = _thread_rows(parts)
+    else:
+        rows = _generation_rows(parts)
+    rows.sort(key=lambda row: (-figures(row.total, query.ranks_bytes)[0], _order(row)))
+    return Result(query, everything, selected, rows)
+
+
+def _order(row: Row) -> Tuple[str, str]:
+    return repr(row.frames[:1]), repr(sorted(row.labels.items()))
+
+
+def _add_all(total: Total, heap: Heap, sums: Sums) -> None:
+    total.samples += int(sum(sums.samples))
+    total.blocks += sum(sums.blocks)
+    total.bytes += sum(sums.bytes)
+    total.blocks_var += sum(sums.blocks_var)
+    total.bytes_var += sum(sums.bytes_var)
+
+
+def _normal(name: str) -> str:
+    name = os.path.normcase(name)
+    return name[:-1] if name.endswith(".pyc") else name
+
+
+def _filtered(heap: Heap, sums: Sums, query: Query) -> Tuple[Heap, Sums]:
+    """The heap and its sums without the sites whose nearest frame's file is not wanted."""
+    include = [_normal(pattern) for pattern in query.include]
+    exclude = [_normal(pattern) for pattern in query.exclude]
+    verdicts: Dict[str, bool] = {}
+
+    def wanted(name: str) -> bool:
+        verdict = verdicts.get(name)
+        if verdict is None:
+            plain = _normal(name)
+            verdict = not include or any(fnmatch.fnmatch(plain, p) for p in include)
+            verdict = verdict and not any(fnmatch.fnmatch(plain, p) for p in exclude)
+            verdicts[name] = verdict
+        return verdict
+
+    mask = bytearray(wanted(heap.frame(node)[0]) for node in heap.sites.node)
+    less = Sums(0)
+    for name in Sums.__slots__:
+        values = [value if keep else 0 for value, keep in zip(getattr(sums, name), mask)]
+        setattr(less, name, values)
+    rest = copy.copy(heap)
+    if query.by in ("thread", "generation"):
+        rest.live = heap.live.kept([mask[site] for site in heap.live.site])
+    return rest, less
+
+
+def _frame_rows(parts: Sequence[Tuple[Heap, Sums]], query: Query) -> List[Row]:
+    totals = group(parts, _GROUP_KIND[query.by], query.cumulative)
+    return [Row(total, [total.heap.frame(total.node)]) for total in totals.values()]
+
+
+def full_stack(row: Row) -> List[Frame]:
+    """All frames of a traceback row, nearest first: only made for rows that are shown."""
+    heap = row.heap
+    return [heap.frame(node) for node in heap.stack(row.total.node)]
+
+
+def _domain_rows(parts: Sequence[Tuple[Heap, Sums]]) -> List[Row]:
+    rows: Dict[Hashable, Row] = {}
+    for heap, sums in parts:
+        for site, domain in enumerate(heap.sites.domain):
+            if sums.blocks[site] or sums.bytes[site]:
+                name = heap.domain_names[domain]
+                row = rows.setdefault(name, Row(Total(heap, 0), [], {"domain": name}))
+                row.total.add(heap, sums, site, heap.sites.node[site])
+    return list(rows.values())
+
+
+def _thread_rows(parts: Sequence[Tuple[Heap, Sums]]) -> List[Row]:
+    rows: List[Row] = []
+    for heap, _ in parts:
+        threads = heap.threads
+        sums = sum_live(heap, heap.live.thread, len(threads.tid))
+        for thread in range(len(sums)):
+            if sums.samples[thread]:
+                total = Total(heap, 0)
+                total.add(heap, sums, thread, 0)
+                labels = {
+                    "pid": heap.head.integer("pid"),
+                    "tid": threads.tid[thread],
+                    "ident": threads.ident[thread],
+                    "name": heap.thread_name(thread),
+                }
+                rows.append(Row(total, [], labels))
+    return rows
+
+
+def _generation_rows(parts: Sequence[Tuple[Heap, Sums]]) -> List[Row]:
+    rows: Dict[Hashable, Row] = {}
+    for heap, _ in parts:
+        lineage = heap.lineage
+        sums = sum_live(heap, heap.live.generation, len(lineage.uid))
+        last = len(lineage.uid) - 1
+        for generation in range(len(sums)):
+            if sums.samples[generation]:
+                labels = {
+                    "pid": heap.head.integer("pid"),
+                    "allocated_in_pid": lineage.pid[generation],
+                    "inherited": generation != last,
+                }
+                row = rows.setdefault((heap.path, generation), Row(Total(heap, 0), [], labels))
+                row.total.add(heap, sums, generation, 0)
+    return list(rows.values())

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""Figures for people: three digits, a unit, and the error in the same unit.
+
+Invariants: an error that is not zero is never printed as zero, unless it is a thousand times below
+the last digit shown; an exact figure has the error 0.
+"""
+
+from __future__ import annotations
+
+from typing import List, Sequence, Tuple
+
+_BYTES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_COUNTS = ("", "k", "M", "G", "T", "P", "E")
+
+
+def _scaled(value: float, base: float, units: Sequence[str], whole: float) -> Tuple[float, str]:
+    scale = 1.0
+    index = 0
+    while abs(value) / scale >= (whole if index == 0 else base) and index < len(units) - 1:
+        scale *= base
+        index += 1
+    return scale, units[index]
+
+
+def _digits(value: float, exact: bool) -> int:
+    """Decimals for three digits."""
+    if exact:
+        return 0
+    return 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+
+
+def _error_text(error: float, decimals: int) -> str:
+    text = "%.*f" % (decimals, error)
+    if error > 0 and not float(text):
+        text = "%.1g" % error if error >= 10 ** -(decimals + 3) else "0"
+    return "0" if not float(text) else text
+
+
+def bytes_and_error(value: float, error: float) -> Tuple[str, str]:
+    """('12.3 MiB', '0.4')"""
+    scale, unit = _scaled(value, 1024.0, _BYTES, 1024.0)
+    decimals = _digits(value / scale, scale == 1.0)
+    return "%.*f %s" % (decimals, value / scale, unit), _error_text(error / scale, decimals)
+
+
+def count_and_error(value: float, error: float) -> Tuple[str, str]:
+    """('12.3k', '0.4k'): a letter glued to the value is too easily overlooked for the error."""
+    scale, unit = _scaled(value, 1000.0, _COUNTS, 9999.5)
+    decimals = _digits(value / scale, scale == 1.0)
+    text = _error_text(error / scale, decimals)
+    return "%.*f%s" % (decimals, value / scale, unit), text if text == "0" else text + unit
+
+
+def bytes_text(value: float) -> str:
+    return bytes_and_error(value, 0.0)[0]
+
+
+def count_text(value: float) -> str:
+    return "{:,.0f}".format(value)
+
+
+def share_text(part: float, whole: float) -> str:
+    if whole <= 0:
+        return "-"
+    percent = 100.0 * part / whole
+    if 0 < percent < 0.05:
+        return "<0.1%"
+    return "%.1f%%" % percent if percent < 99.95 else "%.0f%%" % percent
+
+
+def duration_text(seconds: float) -> str:
+    """'1 h 2 min': the two largest units."""
+    if seconds < 60:
+        return "%.1f s" % seconds if seconds < 10 else "%.0f s" % seconds
+    parts: List[str] = []
+    rest = int(seconds)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if rest >= size or parts:
+            parts.append("%d %s" % (rest // size, unit))
+            rest %= size
+    return " ".join(parts[:2])

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: MIT
+"""The command `mprofile-read`.
+
+Invariants: exit status 0 fine, 1 wrong usage, 2 the file cannot be read; each failure is one line
+on standard error; a reader of our output that goes away (`| head`) is no failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import IO, Iterable, NoReturn, Optional, Sequence
+
+from . import __version__
+from ._format import MAJOR, MINOR, SnapshotError
+from ._headreport import HeadReport
+from ._ids import read_heap
+from ._json import report_json
+from ._merge import merge
+from ._report import TableReport
+from ._rows import BY, VALUES, Query, UsageError, run
+from ._sums import sum_sites
+from ._text import glyphs_for, printable, stream_width, tolerate
+
+EXIT_USAGE = 1
+EXIT_UNREADABLE = 2
+_DEFAULT_LIMIT = 20
+
+_EPILOG = """\
+Figures are estimates from samples; ± is one standard error. GLOB is matched, as fnmatch and
+tracemalloc's Filter do, against the whole file name of the nearest Python frame; * matches / too.
+Exit status: 0 fine, 1 wrong usage, 2 a file cannot be read.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, "%s: %s (see --help)\n" % (self.prog, printable(message)))
+
+
+def _limit(text: str) -> int:
+    value = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+    if value < 0:
+        raise argparse.ArgumentTypeError("%r is no number of rows; 0 shows all" % text)
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="mprofile-read",
+        description="Say where the memory of a profiled process is.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("snapshot", nargs="+", metavar="SNAPSHOT", help="several files of one program are merged")
+    add("--by", choices=BY, default="lineno", metavar="KEY", help="group by " + ", ".join(BY))
+    add(
+        "--cumulative",
+        action="store_true",
+        help="count a block in each frame of its stack, as tracemalloc does",
+    )
+    add(
+        "--value",
+        choices=VALUES,
+        default="inuse_bytes",
+        metavar="VALUE",
+        help="what is ranked: %s (default inuse_bytes); the peak is a maximum of estimates and "
+        "leans upwards" % ", ".join(VALUES),
+    )
+    add(
+        "--limit",
+        type=_limit,
+        metavar="N",
+        help="show N rows, 0 all (default %d; all with --json)" % _DEFAULT_LIMIT,
+    )
+    add(
+        "--include",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="only blocks whose nearest frame is in such a file; may be repeated",
+    )
+    add(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="no blocks whose nearest frame is in such a file; may be repeated",
+    )
+    add("--json", metavar="FILE", help="write the report as JSON to FILE, - for standard output")
+    add("--salvage", action="store_true", help="read what is whole of a damaged file")
+    add(
+        "--version",
+        action="version",
+        version="mprofile-read %s, snapshot format %d.%d" % (__version__, MAJOR, MINOR),
+    )
+    return parser
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        tolerate(stream)
+    try:
+        status = _main(_parser().parse_intermixed_args(arguments))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Nobody reads on. The interpreter must not try to flush again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _fail(status: int, text: str) -> int:
+    print("mprofile-read: %s" % printable(text), file=sys.stderr)
+    return status
+
+
+def _main(options: argparse.Namespace) -> int:
+    query = Query(options.by, options.value, options.cumulative, options.include, options.exclude)
+    try:
+        query.check()
+        heaps = [read_heap(path, options.salvage) for path in options.snapshot]
+    except UsageError as error:
+        return _fail(EXIT_USAGE, str(error))
+    except SnapshotError as error:
+        return _fail(EXIT_UNREADABLE, str(error))
+    except OSError as error:
+        return _fail(EXIT_UNREADABLE, "%s: %s" % (error.filename, error.strerror))
+    parts, notes = merge(heaps)
+    sums = [sum_sites(heap) for heap in parts]
+    result = run(parts, sums, query)
+    if options.json is not None:
+        text = report_json(parts, notes, result, options.limit or 0, __version__)
+        return _write_json(options.json, text)
+    limit = _DEFAULT_LIMIT if options.limit is None else options.limit
+    out = sys.stdout
+    width, glyphs = stream_width(out), glyphs_for(out)
+    _print(out, HeadReport(width, glyphs).lines(parts, sums))
+    _print(out, ["note: " + printable(note) for note in notes] + [""])
+    _print(out, TableReport(width, glyphs).lines(result, limit))
+    return 0
+
+
+def _print(out: IO[str], lines: Iterable[str]) -> None:
+    for line in lines:
+        out.write(line + "\n")
+
+
+def _write_json(path: str, text: str) -> int:
+    if path == "-":
+        sys.stdout.write(text)
+        return 0
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text)
+    except OSError as error:
+        return _fail(EXIT_USAGE, "--json %s: %s" % (path, error.strerror))
+    return 0

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: MIT
+"""Snapshot: tracemalloc's, with sizes and counts that are estimates.
+
+A script that was written for `tracemalloc.Snapshot` works with this one. Where every allocation
+was recorded its numbers are tracemalloc's to the byte; where they were sampled, each sample counts
+for the blocks it stands for, and each figure has its standard error beside it.
+
+Invariants:
+- traces are never expanded unless somebody asks for `traces`;
+- a snapshot is not changed once made; filtering makes a new one over the same tables.
+"""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import tracemalloc
+from collections.abc import Iterable as IterableABC
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+from ._format import MAGIC, SnapshotError
+from ._frames import Statistic, StatisticDiff, Traceback
+from ._groups import Total, group
+from ._head import Head
+from ._heap import Heap
+from ._ids import read_heap
+from ._merge import merge
+from ._rawtraces import heap_from_traces
+from ._sums import Sums, sum_sites
+from ._tracelist import TraceList, keep_mask
+from ._weights import standard_error
+
+_PICKLE_VERSION = 1
+_KEY_TYPES = ("traceback", "filename", "lineno")
+
+
+class Snapshot(tracemalloc.Snapshot):
+    """What was alive, by where it was allocated.
+
+    `Snapshot.load(path)` reads a snapshot file, or a pickle that `dump` made. As in tracemalloc, it
+    can also be made from raw traces.
+    """
+
+    def __init__(
+        self,
+        traces: Iterable[Sequence[Any]],
+        traceback_limit: int = 1,
+        sample_rate: int = 0,
+    ) -> None:
+        self._set_parts([heap_from_traces(traces, sample_rate)])
+        self.traceback_limit = traceback_limit
+        #: Mean bytes between samples; 0 or 1: every allocation was recorded.
+        self.sample_rate = sample_rate
+
+    def _set_parts(self, parts: Sequence[Heap]) -> None:
+        self._parts = list(parts)
+        self._sums: Optional[List[Sums]] = None
+        self._traces: Optional[TraceList] = None
+
+    @classmethod
+    def _from_heaps(cls, heaps: Sequence[Heap]) -> Snapshot:
+        snapshot = cls.__new__(cls)
+        snapshot._set_parts(heaps)
+        head = heaps[0].head
+        snapshot.sample_rate = head.rate
+        snapshot.traceback_limit = head.integer("frames") or 1
+        return snapshot
+
+    # Files
+
+    @staticmethod
+    def load(filename: Any, *more: Any, salvage: bool = False) -> Snapshot:
+        """Read a snapshot file, or a pickle that `dump` made.
+
+        More files are merged into one snapshot, as `mprofile-read` does. With *salvage*, what is
+        whole of a damaged file is read. Raises SnapshotError (a ValueError) for a file that cannot
+        be read. Unpickling can run code: load only pickles that you trust.
+        """
+        with open(filename, "rb") as file:
+            begin = file.read(len(MAGIC))
+            if begin[:1] == b"\x80" and not more:
+                file.seek(0)
+                return _from_pickle(str(filename), pickle.load(file))
+        parts, _ = merge([read_heap(str(name), salvage) for name in (filename, *more)])
+        return Snapshot._from_heaps(parts)
+
+    def dump(self, filename: Any) -> None:
+        """Write a pickle that keeps the weights; loading it needs mprofile."""
+        with open(filename, "wb") as file:
+            pickle.dump(self, file, pickle.HIGHEST_PROTOCOL)
+
+    def __getstate__(self) -> Dict[str, Any]:
+        state = dict(self.__dict__, _sums=None, _traces=None)
+        state["pickle_version"] = _PICKLE_VERSION
+        return state
+
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        version = state.pop("pickle_version", None)
+        if version != _PICKLE_VERSION:
+            raise ValueError("a pickle of another version of mprofile (%r)" % (version,))
+        self.__dict__.update(state)
+
+    # What was measured
+
+    @property
+    def head(self) -> Head:
+        """The facts of the (oldest) process: `head.text(key)`, `head.values`."""
+        return self._parts[0].head
+
+    @property
+    def heads(self) -> List[Head]:
+        """The facts of each process of a merged snapshot, oldest first."""
+        return [part.head for part in self._parts]
+
+    @property
+    def pid(self) -> Optional[int]:
+        return self.head.integer("pid")
+
+    @property
+    def time(self) -> Optional[float]:
+        """When it was taken: seconds since 1970."""
+        return self.head.number("time")
+
+    @property
+    def start(self) -> Optional[float]:
+        """When profiling began: seconds since 1970."""
+        return self.head.number("start")
+
+    @property
+    def python(self) -> Optional[str]:
+        return self.head.text("python")
+
+    @property
+    def exe(self) -> Optional[str]:
+        return self.head.text("exe")
+
+    @property
+    def cmdline(self) -> Optional[List[str]]:
+        return self.head.cmdline
+
+    @property
+    def cwd(self) -> Optional[str]:
+        return self.head.text("cwd")
+
+    @property
+    def host(self) -> Optional[str]:
+        return self.head.text("host")
+
+    @property
+    def trigger(self) -> Optional[str]:
+        return self.head.text("trigger")
+
+    @property
+    def peak_bytes(self) -> Optional[float]:
+        """The highest estimate of the live bytes so far."""
+        return self.head.number("peak_bytes")
+
+    @property
+    def lost(self) -> Mapping[str, str]:
+        """Counters of what was lost, if anything."""
+        return self.head.family("lost.")
+
+    # Statistics
+
+    def _sums_of_parts(self) -> List[Tuple[Heap, Sums]]:
+        if self._sums is None:
+            self._sums = [sum_sites(part) for part in self._parts]
+        return list(zip(self._parts, self._sums))
+
+    def _group_by(self, key_type: str, cumulative: bool) -> Dict[Traceback, Statistic]:
+        if key_type not in _KEY_TYPES:
+            raise ValueError("unknown key_type %r: expected one of %s" % (key_type, _KEY_TYPES))
+        if cumulative and key_type == "traceback":
+            raise ValueError("a traceback has all its frames: it cannot be cumulative")
+        totals = group(self._sums_of_parts(), key_type, cumulative)
+        return dict(_statistic(key_type, total) for total in totals.values())
+
+    def compare_to(  # type: ignore[override]
+        self, old_snapshot: tracemalloc.Snapshot, key_type: str, cumulative: bool = False
+    ) -> List[StatisticDiff]:
+        """Differences with an older snapshot, the largest change first."""
+        new = self._group_by(key_type, cumulative)
+        old: Dict[Any, Any] = old_snapshot._group_by(  # type: ignore[attr-defined]
+            key_type, cumulative
+        )
+        differences = [_difference(where, now, old.pop(where, None)) for where, now in new.items()]
+        for where, then in old.items():
+            differences.append(_difference(where, None, then))
+        differences.sort(reverse=True, key=_diff_key)
+        return differences
+
+    # Traces
+
+    @property
+    def traces(self) -> TraceList:  # type: ignore[override]
+        """The live samples as a sequence of Trace, made when looked at."""
+        if self._traces is None:
+            self._traces = TraceList(self._parts)
+        return self._traces
+
+    def filter_traces(self, filters: Iterable[Any]) -> Snapshot:
+        """A new snapshot of the traces that match the filters, as in tracemalloc."""
+        if not isinstance(filters, IterableABC):
+            raise TypeError("filters: expected a list of filters, not %s" % type(filters).__name__)
+        chosen = list(filters)
+        result = copy.copy(self)
+        parts = []
+        for part in self._parts:
+            filtered = copy.copy(part)
+            if chosen:
+                filtered.live = part.live.kept(keep_mask(part, chosen))
+            parts.append(filtered)
+        result._set_parts(parts)
+        return result
+
+
+def _from_pickle(path: str, loaded: Any) -> Snapshot:
+    if isinstance(loaded, Snapshot):
+        return loaded
+    if isinstance(loaded, tracemalloc.Snapshot):
+        traces: Any = loaded.traces
+        return Snapshot(traces._traces, loaded.traceback_limit)
+    raise SnapshotError(path, 0, "a pickle, but of %s and no snapshot" % type(loaded).__name__)
+
+
+def _statistic(key_type: str, total: Total) -> Tuple[Traceback, Statistic]:
+    heap, node = total.heap, total.node
+    nodes = heap.stack(node) if key_type == "traceback" else [node]
+    frames = [heap.frame(node) for node in nodes]
+    if key_type == "filename":
+        where = Traceback([(frames[0][0], 0)])
+    else:
+        details = [(name or None, firstline or None) for _, _, name, firstline in frames]
+        where = Traceback([frame[:2] for frame in frames], None, details)
+    return where, Statistic(
+        where,
+        int(round(total.bytes)),
+        int(round(total.blocks)),
+        standard_error(total.bytes_var),
+        standard_error(total.blocks_var),
+    )
+
+
+def _error_of(difference: str, *statistics: Optional[tracemalloc.Statistic]) -> float:
+    return standard_error(sum(getattr(s, difference, 0.0) ** 2 for s in statistics))
+
+
+def _difference(where: Traceback, now: Optional[Any], then: Optional[Any]) -> StatisticDiff:
+    size, count = (now.size, now.count) if now else (0, 0)
+    old_size, old_count = (then.size, then.count) if then else (0, 0)
+    return StatisticDiff(
+        where,
+        size,
+        size - old_size,
+        count,
+        count - old_count,
+        _error_of("size_error", now, then),
+        _error_of("count_error", now, then),
+    )
+
+
+def _diff_key(diff: StatisticDiff) -> Tuple[Any, ...]:
+    return (abs(diff.size_diff), diff.size, abs(diff.count_diff), diff.count, diff.traceback)
