@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT
+ * The live samples: see live.h.
+ *
+ * Context: hook, under the profile's lock.
+ */
+#include "core/live.h"
+
+#include "core/sys.h"
+
+/* The filter has 8 to 16 counters a live sample: up to one free in eight looks further, and finds nothing. */
+#define FILTER_FIRST_LOG2 16
+#define FILTER_PER_ROW 8
+#define FILTER_STEP 32
+
+/* Before the first sample: one counter, zero. (A flexible member cannot be initialised portably.) */
+static const struct {
+    uint64_t mask;
+    uint8_t counts[8];
+} filter_empty = {0, {0}};
+
+const struct mp_filter *mp_live_filter = (const struct mp_filter *)(const void *)&filter_empty;
+
+static uint32_t row_hash(void *owner, uint32_t row)
+{
+    return mp_hash_u64(((struct mp_live_row *)mp_vec_at(owner, row))->address);
+}
+
+static uint32_t *row_link(void *owner, uint32_t row)
+{
+    return &((struct mp_live_row *)mp_vec_at(owner, row))->link;
+}
+
+static struct mp_filter *filter_now(void)
+{
+    return (struct mp_filter *)(uintptr_t)mp_live_filter;
+}
+
+static struct mp_filter *filter_make(uint32_t log2)
+{
+    struct mp_filter *filter = mp_sys_map(sizeof *filter + ((size_t)1 << log2));
+    if (filter != NULL) {
+        filter->mask = ((uint64_t)1 << log2) - 1;
+    }
+    return filter;
+}
+
+static void filter_count(struct mp_filter *filter, uint64_t address, int sign)
+{
+    uint8_t *count = &filter->counts[mp_filter_slot(address) & filter->mask];
+    if (*count != UINT8_MAX) { /* what reached the top cannot be counted down: it stays a "maybe" */
+        __atomic_store_n(count, (uint8_t)(*count + sign), __ATOMIC_RELAXED);
+    }
+}
+
+/* The row's address came (+1) or is about to go (-1). */
+static void count_row(struct mp_live *live, uint32_t id, uint64_t address, int sign)
+{
+    filter_count(filter_now(), address, sign);
+    if (live->next_filter != NULL && id < live->filled) {
+        filter_count(live->next_filter, address, sign);
+    }
+}
+
+/* Fills a larger filter a few rows at a time, so that no lock is held for it, and publishes it when it is whole.
+ * The old one stays mapped: a free on another thread may be reading it. (All old ones together are smaller than
+ * the one in use.) */
+static void filter_grow(struct mp_live *live)
+{
+    if (live->next_filter == NULL) {
+        if ((uint64_t)live->index.rows * FILTER_PER_ROW <= filter_now()->mask) {
+            return;
+        }
+        live->next_filter = filter_make(65 - (uint32_t)__builtin_clzll(filter_now()->mask));
+        live->filled = 1;
+        if (live->next_filter == NULL) {
+            return; /* the old one serves on, with more false "maybe"s */
+        }
+    }
+    for (int n = 0; n < FILTER_STEP && live->filled < live->rows.count; n++, live->filled++) {
+        uint64_t address = ((struct mp_live_row *)mp_vec_at(&live->rows, live->filled))->address;
+        if (address != 0) {
+            filter_count(live->next_filter, address, +1);
+        }
+    }
+    if (live->filled == live->rows.count) {
+        __atomic_store_n(&mp_live_filter, live->next_filter, __ATOMIC_RELEASE);
+        live->next_filter = NULL;
+    }
+}
+
+int mp_live_init(struct mp_live *live)
+{
+    *live = (struct mp_live){.free_row = 0};
+    mp_vec_init(&live->rows, sizeof(struct mp_live_row), 10);
+    if (mp_index_init(&live->index, 10) < 0 || mp_vec_push(&live->rows) < 0) {
+        return MP_ERR_MEMORY;
+    }
+    struct mp_filter *filter = filter_make(FILTER_FIRST_LOG2);
+    if (filter == NULL) {
+        return MP_ERR_MEMORY;
+    }
+    __atomic_store_n(&mp_live_filter, filter, __ATOMIC_RELEASE);
+    return MP_OK;
+}
+
+/* The link that names the row of this address: the chain's head, or the row before. NULL: not there. */
+static uint32_t *find(struct mp_live *live, uint64_t address)
+{
+    uint32_t *link = mp_index_chain(&live->index, mp_hash_u64(address));
+    while (*link != 0) {
+        struct mp_live_row *row = mp_vec_at(&live->rows, *link);
+        if (row->address == address) {
+            return link;
+        }
+        link = &row->link;
+    }
+    return NULL;
+}
+
+static int64_t take_row(struct mp_live *live)
+{
+    uint32_t id = live->free_row;
+    if (id != 0) {
+        live->free_row = *row_link(&live->rows, id);
+        return id;
+    }
+    return mp_vec_push(&live->rows);
+}
+
+int mp_live_insert(struct mp_live *live, const struct mp_live_row *row, struct mp_live_row *ret_old)
+{
+    uint32_t *known = find(live, row->address);
+    if (known != NULL) {
+        struct mp_live_row *old = mp_vec_at(&live->rows, *known);
+        uint32_t link = old->link;
+        *ret_old = *old;
+        *old = *row;
+        old->link = link;
+        return 1;
+    }
+    filter_grow(live);
+    int64_t id = take_row(live);
+    if (id < 0) {
+        return (int)id;
+    }
+    *(struct mp_live_row *)mp_vec_at(&live->rows, (uint32_t)id) = *row;
+    struct mp_index_rows rows = {&live->rows, row_hash, row_link};
+    mp_index_insert(&live->index, &rows, (uint32_t)id, mp_hash_u64(row->address));
+    count_row(live, (uint32_t)id, row->address, +1);
+    return MP_OK;
+}
+
+bool mp_live_remove(struct mp_live *live, uint64_t address, struct mp_live_row *ret_row)
+{
+    uint32_t *link = find(live, address);
+    if (link == NULL) {
+        return false;
+    }
+    uint32_t id = *link;
+    struct mp_live_row *row = mp_vec_at(&live->rows, id);
+    *ret_row = *row;
+    struct mp_index_rows rows = {&live->rows, row_hash, row_link};
+    mp_index_unlink(&live->index, &rows, link);
+    count_row(live, id, address, -1);
+    row->address = 0;
+    row->link = live->free_row;
+    live->free_row = id;
+    return true;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ * The live samples, by address.
+ *
+ * Beside the index stands a filter of small counters, read without a lock by every free that is
+ * watched: zero means that no live sample has this address. It errs in the safe direction only.
+ *
+ * Invariants: at most one live sample an address (a newer one replaces it: the free of the older was not
+ * seen); a filter byte is at least the number of live samples that map to it, up to 255, where it sticks.
+ * Context: hook, under the profile's lock; mp_hot_maybe_sampled (hot.h) from anywhere.
+ */
+#ifndef MP_CORE_LIVE_H
+#define MP_CORE_LIVE_H
+
+#include "core/base.h"
+#include "core/index.h"
+
+/* 40 bytes; with its share of index and filter about 60 a live sample. */
+struct mp_live_row {
+    uint64_t address; /* 0: the row is free */
+    uint64_t size;
+    uint64_t time_thread; /* milliseconds << 24 | thread */
+    uint32_t site;
+    uint32_t link; /* next in the chain, or next free row */
+    uint16_t rate, generation, depth, unused;
+};
+
+#define MP_LIVE_THREAD_MAX 0xFFFFFFu
+
+struct mp_filter {
+    uint64_t mask;
+    uint8_t counts[];
+};
+
+struct mp_live {
+    struct mp_vec rows; /* row 0 is unused */
+    struct mp_index index;
+    uint32_t free_row;
+    /* While a larger filter is being filled, a few rows an insertion: rows below filled are counted in it. */
+    struct mp_filter *next_filter;
+    uint32_t filled;
+};
+
+/* What hot.h reads; points to a filter that says no until the first row is put in. */
+extern const struct mp_filter *mp_live_filter;
+
+int mp_live_init(struct mp_live *live);
+/* Puts *row in. MP_OK; a negative enum mp_err; or 1 where the address was known: then *ret_old is the sample that it
+ * replaces. */
+int mp_live_insert(struct mp_live *live, const struct mp_live_row *row, struct mp_live_row *ret_old);
+/* Takes the sample at this address out and writes it to *ret_row; false where there is none. */
+bool mp_live_remove(struct mp_live *live, uint64_t address, struct mp_live_row *ret_row);
+
+MP_INLINE uint64_t mp_filter_slot(uint64_t address)
+{
+    uint64_t x = address >> 4;
+    return x ^ (x >> 16);
+}
+
+#endif

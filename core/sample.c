@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT
+ * Taking a sample and forgetting it: see sample.h.
+ *
+ * Invariants: between enter() and leave() the thread's countdown cannot run out, so nothing that happens in
+ * between, a signal handler that allocates included, comes here again; whoever holds the profile's lock is in between.
+ * Context: hook.
+ */
+#include "core/sample.h"
+
+#include "core/maths.h"
+#include "core/profile.h"
+#include "core/sys.h"
+#include "core/tls.h"
+
+/* While switched off a thread looks again after so many bytes. */
+#define OFF_DISTANCE ((uint64_t)1 << 20)
+
+__thread struct mp_tls mp_tls __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+static const struct mp_stack_source *source;
+static void (*look_after)(uint64_t now_ms);
+static void (*start_pending)(void);
+static void *deep_frames;
+static struct mp_lock deep_lock; /* guards deep_frames; taken before the profile's lock */
+
+static const char *const why_names[MP_WHYS] = {
+    [MP_WHY_NONE] = "",
+    [MP_WHY_NO_THREAD] = "[no Python thread]",
+    [MP_WHY_NO_FRAME] = "[no Python frame]",
+    [MP_WHY_FINALIZING] = "[interpreter finalizing]",
+    [MP_WHY_UNREADABLE] = "[stack not readable]",
+    [MP_WHY_OFF] = "[stacks off]",
+    [MP_WHY_CUT] = "[frames cut]",
+};
+static uint32_t why_nodes[MP_WHYS]; /* made when first needed; guarded by the profile's lock */
+
+void mp_sample_source(const struct mp_stack_source *stacks)
+{
+    source = stacks;
+}
+
+void mp_sample_after(void (*look)(uint64_t now_ms))
+{
+    look_after = look;
+}
+
+void mp_sample_pending(void (*dump)(void))
+{
+    start_pending = dump;
+}
+
+int mp_sample_deep(uint32_t frames_max)
+{
+    if (frames_max > MP_STACK_INLINE) {
+        deep_frames = mp_sys_map((size_t)frames_max * MP_FRAME_SIZE);
+        if (deep_frames == NULL) {
+            return MP_ERR_MEMORY;
+        }
+    }
+    return MP_OK;
+}
+
+static uint64_t enter(void)
+{
+    uint64_t left = mp_tls.left;
+    mp_tls.left = MP_LEFT_NEVER;
+    mp_tls.inside = true;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return left;
+}
+
+static void leave(uint64_t left)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (MP_UNLIKELY(mp_tls.left != MP_LEFT_NEVER)) {
+        mp_profile_count(MP_LOST_REENTERED); /* a signal handler allocated meanwhile */
+    }
+    mp_tls.left = left;
+    mp_tls.inside = false;
+    if (MP_UNLIKELY(mp_tls.dump_after)) {
+        mp_tls.dump_after = false;
+        start_pending();
+    }
+}
+
+static void draw(void)
+{
+    mp_tls.rate = __atomic_load_n(&mp_profile.rate, __ATOMIC_ACQUIRE);
+    uint64_t rate = mp_profile.rates[mp_tls.rate];
+    mp_tls.left = rate == MP_RATE_OFF ? OFF_DISTANCE : mp_distance_draw(rate, &mp_tls.random);
+}
+
+static void make_known(void)
+{
+    uint64_t nth = __atomic_add_fetch(&mp_profile.seeded_threads, 1, __ATOMIC_RELAXED);
+    uint64_t mix = mp_profile.seed + nth * 0xD1342543DE82EF95ull;
+    mp_tls.random = mp_random_next(&mix);
+    mp_tls.known = true;
+    draw();
+}
+
+MP_COLD uint32_t mp_sample_due(size_t size)
+{
+    uint64_t bytes = (uint64_t)size + (size == 0);
+    mp_tls.left += bytes; /* as it was before mp_hot_count */
+    if (mp_tls.inside || mp_tls.left > MP_LEFT_NEVER / 2) {
+        return 0;
+    }
+    if (!mp_tls.known) {
+        make_known();
+        if (mp_tls.left >= bytes) {
+            mp_tls.left -= bytes;
+            return 0;
+        }
+    }
+    uint32_t row = mp_tls.rate;
+    draw();
+    return mp_profile.rates[row] == MP_RATE_OFF ? 0 : row + 1;
+}
+
+/* A signal handler that forks in the middle of a sample finds the locks its own thread holds: they are left as they are,
+ * in the child too, where that thread goes on and releases them. */
+void mp_sample_fork_prepare(void)
+{
+    if (mp_tls.inside) {
+        return;
+    }
+    mp_lock_take(&deep_lock);
+    mp_lock_take(&mp_profile.lock);
+}
+
+void mp_sample_fork_parent(void)
+{
+    if (mp_tls.inside) {
+        return;
+    }
+    mp_lock_release(&mp_profile.lock);
+    mp_lock_release(&deep_lock);
+}
+
+void mp_sample_fork_child(void)
+{
+    mp_profile_forked();
+    mp_tls.thread = 0;
+    if (mp_tls.inside) {
+        return;
+    }
+    mp_lock_reset(&mp_profile.lock);
+    mp_lock_reset(&deep_lock);
+    if (mp_tls.known) {
+        make_known();
+    }
+}
+
+/* The node of the pseudo frame that says why; the root where even that cannot be had. */
+static uint32_t why_node_locked(enum mp_why why)
+{
+    if (why_nodes[why] == 0) {
+        uint32_t length = 0;
+        while (why_names[why][length] != '\0') {
+            length++;
+        }
+        int64_t name = mp_strtab_intern(&mp_profile.strings, why_names[why], length);
+        int64_t file = mp_strtab_intern(&mp_profile.strings, "<unknown>", 9);
+        int64_t function = name < 0 || file < 0 ? MP_ERR_MEMORY
+                                                : mp_tree_function(&mp_profile.tree, (uint32_t)name,
+                                                                   (uint32_t)file, 0);
+        int64_t node = function < 0 ? function
+                                    : mp_tree_node(&mp_profile.tree, 0, (uint32_t)function, 0);
+        why_nodes[why] = node < 0 ? 0 : (uint32_t)node;
+    }
+    return why_nodes[why];
+}
+
+static int64_t stack_node_locked(const struct mp_stack *stack)
+{
+    if (stack->count == 0) {
+        return why_node_locked(stack->why);
+    }
+    int64_t node = 0;
+    if (stack->depth > stack->count) {
+        mp_profile_count(MP_NOTE_STACKS_CUT);
+        node = why_node_locked(MP_WHY_CUT);
+    }
+    for (uint32_t i = stack->count; i-- > 0 && node >= 0;) {
+        const char *frame = (const char *)stack->frames + (size_t)i * MP_FRAME_SIZE;
+        node = source->intern_locked(frame, (uint32_t)node);
+    }
+    return node;
+}
+
+/* The sums and the thread of a row that came (+1) or went (-1). */
+static void account_locked(const struct mp_live_row *row, int sign)
+{
+    struct mp_worth worth = mp_worth_of(row->size, mp_profile.rates[row->rate]);
+    mp_sites_live(&mp_profile.sites, row->site, worth, sign, row->time_thread >> 24);
+    mp_profile_thread_live_locked((uint32_t)(row->time_thread & MP_LIVE_THREAD_MAX), sign);
+}
+
+static int insert_locked(const struct mp_live_row *row)
+{
+    struct mp_live_row old;
+    int result = mp_live_insert(&mp_profile.live, row, &old);
+    if (result == 1) { /* the free of the older was not seen */
+        mp_profile_count(MP_NOTE_REPLACED);
+        account_locked(&old, -1);
+    }
+    return result < 0 ? result : MP_OK;
+}
+
+static int add_locked(const struct mp_stack *stack, struct mp_live_row *row, enum mp_domain domain,
+                      uint64_t now_ms)
+{
+    int64_t node = stack_node_locked(stack);
+    int64_t site = node < 0 ? node : mp_sites_intern(&mp_profile.sites, (uint32_t)node, domain);
+    if (site < 0) {
+        return (int)site;
+    }
+    uint32_t thread = mp_profile_thread_locked(&mp_tls.thread, &mp_tls.thread_stamp);
+    row->site = (uint32_t)site;
+    row->time_thread = now_ms << 24 | thread;
+    row->generation = mp_profile.generation;
+    row->depth = (uint16_t)(stack->depth < UINT16_MAX ? stack->depth : UINT16_MAX);
+    int result = insert_locked(row);
+    if (result < 0) {
+        return result;
+    }
+    struct mp_worth worth = mp_worth_of(row->size, mp_profile.rates[row->rate]);
+    mp_sites_add(&mp_profile.sites, row->site, row->size, worth, now_ms);
+    mp_profile_thread_live_locked(thread, +1);
+    return MP_OK;
+}
+
+static void take(struct mp_stack *stack, const void *block, size_t size, enum mp_domain domain, uint32_t due)
+{
+    source->collect(stack, domain);
+    if (stack->why != MP_WHY_NONE && stack->why != MP_WHY_NO_THREAD && stack->why != MP_WHY_NO_FRAME) {
+        mp_profile_count(MP_LOST_STACKS);
+    }
+    struct mp_live_row row = {
+        .address = (uintptr_t)block, .size = size, .rate = (uint16_t)(due - 1)};
+    uint64_t now_ms = mp_profile_clock_ms();
+    mp_lock_take(&mp_profile.lock);
+    int result = add_locked(stack, &row, domain, now_ms);
+    mp_lock_release(&mp_profile.lock);
+    source->done(stack);
+    if (result < 0) {
+        mp_profile_count(MP_LOST_MEMORY);
+    }
+}
+
+/* The frames lie on this function's stack: 2 kB, and only while a sample is taken. */
+static __attribute__((noinline)) void take_inline(const void *block, size_t size, enum mp_domain domain,
+                                                  uint32_t due)
+{
+    uint64_t frames[MP_STACK_INLINE * MP_FRAME_SIZE / sizeof(uint64_t)];
+    struct mp_stack stack = {.frames = frames, .max = mp_profile.frames_max};
+    take(&stack, block, size, domain, due);
+}
+
+static void take_deep(const void *block, size_t size, enum mp_domain domain, uint32_t due)
+{
+    mp_lock_take(&deep_lock);
+    struct mp_stack stack = {.frames = deep_frames, .max = mp_profile.frames_max};
+    take(&stack, block, size, domain, due);
+    mp_lock_release(&deep_lock);
+}
+
+MP_COLD void mp_sample_add(const void *block, size_t size, enum mp_domain domain, uint32_t due)
+{
+    if (mp_tls.inside) {
+        mp_profile_count(MP_LOST_REENTERED);
+        return;
+    }
+    uint64_t left = enter();
+    if (deep_frames == NULL) {
+        take_inline(block, size, domain, due);
+    } else {
+        take_deep(block, size, domain, due);
+    }
+    leave(left);
+    if (look_after != NULL) {
+        look_after(mp_profile_clock_ms());
+    }
+}
+
+MP_COLD bool mp_sample_forget(const void *block, struct mp_live_row *ret_row)
+{
+    if (block == NULL) {
+        return false;
+    }
+    if (mp_tls.inside) {
+        mp_profile_count(MP_LOST_FREES);
+        return false;
+    }
+    uint64_t left = enter();
+    mp_lock_take(&mp_profile.lock);
+    bool found = mp_live_remove(&mp_profile.live, (uintptr_t)block, ret_row);
+    if (found) {
+        account_locked(ret_row, -1);
+    }
+    mp_lock_release(&mp_profile.lock);
+    leave(left);
+    return found;
+}
+
+MP_COLD void mp_sample_restore(const struct mp_live_row *row)
+{
+    uint64_t left = enter();
+    mp_lock_take(&mp_profile.lock);
+    if (insert_locked(row) < 0) {
+        mp_profile_count(MP_LOST_MEMORY);
+    } else {
+        account_locked(row, +1);
+    }
+    mp_lock_release(&mp_profile.lock);
+    leave(left);
+}

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT
+ * Starts the writer: see dump.h.
+ *
+ * The writer's thread comes from a raw clone: libc does not know it, so it may not use anything of
+ * libc that needs a thread. It shares memory, not descriptors: it closes its copies of the program's, so that it keeps no
+ * pipe of the program open, and nothing that the program opens can come under a number it writes to.
+ *
+ * Invariants: `tid` is 0 when there is no writer and its stack is free: the kernel clears it when the thread is gone, not
+ * when it is about to go (CLONE_CHILD_CLEARTID). A request sets `wanted` before it looks at `phase`; the writer sets
+ * `phase` before it looks at `wanted` a last time: one of them sees the other.
+ * Context: signal handler, writer, fork handlers.
+ */
+#include "preload/dump.h"
+
+#include <errno.h>
+#include <linux/sched.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "core/sys.h"
+#include "core/tls.h"
+
+#define STACK_SIZE (64 * 1024)
+#define CLAIMED UINT32_MAX
+#define FORK_WAIT_MS 2000
+#define EXIT_WAIT_MS 10000
+/* CPython counts threads just after a fork returns; until then a request is served on its own thread. */
+#define AFTER_FORK_MS 20
+
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
+enum phase { PHASE_RUNNING, PHASE_CLOSING };
+
+static uint32_t tid;    /* futex word; see above */
+static uint32_t phase;  /* enum phase of the writer */
+static uint32_t wanted; /* bits: 1 << enum mp_trigger */
+static bool held;       /* a fork is in progress */
+static bool closed;     /* the process ends */
+static int pid;
+static uint64_t forked_ms;
+
+static char stack[STACK_SIZE] __attribute__((aligned(64)));
+/* The thread pointer of the writer points into this: stray reads find zeros. */
+static char thread_block[8192] __attribute__((aligned(64)));
+
+static uint32_t load(const uint32_t *word)
+{
+    return __atomic_load_n(word, __ATOMIC_SEQ_CST);
+}
+
+void mp_dump_init(void)
+{
+    pid = mp_sys_getpid();
+    char *pointer = thread_block + sizeof thread_block / 2;
+    *(char **)(void *)pointer = pointer; /* x86-64: the block begins with its own address */
+    ((char **)(void *)pointer)[2] = pointer;
+}
+
+bool mp_dump_is_our_process(void)
+{
+    return mp_sys_getpid() == pid;
+}
+
+/* Writes what is wanted until nothing is. */
+static void serve(void)
+{
+    do {
+        __atomic_store_n(&phase, PHASE_RUNNING, __ATOMIC_SEQ_CST);
+        uint32_t triggers = __atomic_exchange_n(&wanted, 0, __ATOMIC_SEQ_CST);
+        for (int trigger = 0; triggers >> trigger != 0; trigger++) {
+            if (triggers >> trigger & 1) {
+                mp_writer_write((enum mp_trigger)trigger);
+            }
+        }
+        __atomic_store_n(&phase, PHASE_CLOSING, __ATOMIC_SEQ_CST);
+    } while (load(&wanted) != 0);
+}
+
+/* Before Linux 5.9: one by one, as far as the limit goes. */
+static void close_each(void)
+{
+    struct rlimit limit = {1024, 1024};
+    mp_sys_call(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&limit, 0, 0);
+    int end = limit.rlim_cur < 65536 ? (int)limit.rlim_cur : 65536;
+    for (int fd = 0; fd < end; fd++) {
+        if (fd != 2) {
+            mp_sys_close(fd);
+        }
+    }
+}
+
+static __attribute__((noreturn, used)) void writer_main(void)
+{
+    if (mp_sys_call(SYS_close_range, 3, UINT32_MAX, 0, 0, 0, 0) == 0) {
+        mp_sys_call(SYS_close_range, 0, 1, 0, 0, 0, 0);
+    } else {
+        close_each();
+    }
+    mp_sys_call(SYS_prctl, PR_SET_NAME, (long)"mprofile-writer", 0, 0, 0, 0);
+    serve();
+    for (;;) {
+        mp_sys_call(SYS_exit, 0, 0, 0, 0, 0, 0);
+    }
+}
+
+/* A thread on our stack that runs writer_main: its id, or negative errno. */
+static long spawn(void)
+{
+    const unsigned long flags = CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+                                CLONE_SETTLS | CLONE_CHILD_CLEARTID;
+    char *top = stack + sizeof stack;
+    char *pointer = thread_block + sizeof thread_block / 2;
+    long result;
+#if defined(__x86_64__)
+    register long r10 __asm__("r10") = (long)&tid;
+    register long r8 __asm__("r8") = (long)pointer;
+    __asm__ volatile("syscall\n\t"
+                     "test %%rax, %%rax\n\t"
+                     "jnz 1f\n\t"
+                     "call *%[entry]\n\t"
+                     "1:"
+                     : "=a"(result)
+                     : "a"(SYS_clone), "D"(flags), "S"(top), "d"(0), "r"(r10), "r"(r8),
+                       [entry] "r"(writer_main)
+                     : "rcx", "r11", "memory");
+#else
+    register long x8 __asm__("x8") = SYS_clone;
+    register long x0 __asm__("x0") = (long)flags;
+    register long x1 __asm__("x1") = (long)top;
+    register long x2 __asm__("x2") = 0;
+    register long x3 __asm__("x3") = (long)pointer;
+    register long x4 __asm__("x4") = (long)&tid;
+    __asm__ volatile("svc #0\n\t"
+                     "cbnz x0, 1f\n\t"
+                     "blr %[entry]\n\t"
+                     "1:"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), [entry] "r"(writer_main)
+                     : "x30", "memory");
+    result = x0;
+#endif
+    return result;
+}
+
+static void block_signals(uint64_t *ret_old)
+{
+    uint64_t all = UINT64_MAX;
+    mp_sys_call(SYS_rt_sigprocmask, 0 /* SIG_BLOCK */, (long)&all, (long)ret_old, sizeof all, 0, 0);
+}
+
+static void restore_signals(uint64_t old)
+{
+    mp_sys_call(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, (long)&old, 0, sizeof old, 0, 0);
+}
+
+static void release_claim(void)
+{
+    __atomic_store_n(&tid, 0, __ATOMIC_SEQ_CST);
+    mp_sys_futex_wake(&tid, INT32_MAX);
+}
+
+/* On the calling thread. The profile's lock may be this thread's own if it was interrupted inside: then on the way out. */
+static void serve_here(void)
+{
+    if (mp_tls.inside) {
+        mp_tls.dump_after = true;
+    } else {
+        serve();
+    }
+    release_claim();
+}
+
+/* True: the claim is ours. False: somebody else serves what is wanted. */
+static bool claim(void)
+{
+    for (;;) {
+        uint32_t seen = 0;
+        if (__atomic_compare_exchange_n(&tid, &seen, CLAIMED, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+            return true;
+        }
+        if (load(&phase) == PHASE_RUNNING || load(&wanted) == 0) {
+            return false;
+        }
+        mp_sys_futex_wait(&tid, seen, 10); /* it is on its way out */
+    }
+}
+
+static void start(bool here)
+{
+    uint64_t old;
+    block_signals(&old);
+    if (claim()) {
+        __atomic_store_n(&phase, PHASE_RUNNING, __ATOMIC_SEQ_CST);
+        if (here || mp_sys_monotonic_ms() - forked_ms < AFTER_FORK_MS || spawn() < 0) {
+            serve_here();
+        }
+    }
+    restore_signals(old);
+}
+
+void mp_dump_request(enum mp_trigger trigger)
+{
+    if (closed || !mp_dump_is_our_process()) {
+        return;
+    }
+    __atomic_fetch_or(&wanted, 1u << trigger, __ATOMIC_SEQ_CST);
+    if (!__atomic_load_n(&held, __ATOMIC_SEQ_CST)) {
+        start(false);
+    }
+}
+
+void mp_dump_now(enum mp_trigger trigger)
+{
+    if (closed || !mp_dump_is_our_process()) {
+        return;
+    }
+    mp_dump_wait(EXIT_WAIT_MS);
+    __atomic_fetch_or(&wanted, 1u << trigger, __ATOMIC_SEQ_CST);
+    start(true);
+    mp_dump_wait(EXIT_WAIT_MS);
+}
+
+void mp_dump_pending(void)
+{
+    if (!closed && !held && load(&wanted) != 0) {
+        start(false);
+    }
+}
+
+void mp_dump_wait(int timeout_ms)
+{
+    uint64_t end = mp_sys_monotonic_ms() + (uint64_t)timeout_ms;
+    for (;;) {
+        uint32_t seen = load(&tid);
+        uint64_t now = mp_sys_monotonic_ms();
+        if (seen == 0 || now >= end) {
+            return;
+        }
+        mp_sys_futex_wait(&tid, seen, (int)(end - now));
+    }
+}
+
+void mp_dump_close(void)
+{
+    if (!mp_dump_is_our_process()) {
+        return;
+    }
+    closed = true;
+    mp_dump_wait(EXIT_WAIT_MS);
+}
+
+void mp_dump_fork_prepare(void)
+{
+    __atomic_store_n(&held, true, __ATOMIC_SEQ_CST);
+    mp_dump_wait(FORK_WAIT_MS);
+}
+
+void mp_dump_fork_parent(void)
+{
+    forked_ms = mp_sys_monotonic_ms();
+    __atomic_store_n(&held, false, __ATOMIC_SEQ_CST);
+    if (load(&wanted) != 0) {
+        start(true);
+    }
+}
+
+void mp_dump_fork_child(void)
+{
+    pid = mp_sys_getpid();
+    wanted = 0;
+    tid = 0;
+    forked_ms = mp_sys_monotonic_ms();
+    mp_writer_forked();
+    __atomic_store_n(&held, false, __ATOMIC_SEQ_CST);
+}

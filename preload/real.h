@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT
+ * The libc functions behind the ones we interpose.
+ *
+ * Looked up on first use: another library's constructor may call an interposed name before ours has run.
+ *
+ * Context: any but hooks and the writer.
+ */
+#ifndef MP_PRELOAD_REAL_H
+#define MP_PRELOAD_REAL_H
+
+#include <signal.h>
+
+int mp_real_sigaction(int number, const struct sigaction *action, struct sigaction *old);
+char *mp_real_setlocale(int category, const char *locale);
+
+#endif

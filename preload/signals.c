@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT
+ * The dump signal: see signals.h.
+ *
+ * Invariants: `current` points to a disposition that is not written any more; a new one goes to the next slot of a
+ * ring, so a handler that runs meanwhile has a whole one.
+ * Context: any thread; the handler is async-signal-safe.
+ */
+#include "preload/signals.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "core/base.h"
+#include "core/lock.h"
+#include "preload/dump.h"
+#include "preload/process.h"
+#include "preload/real.h"
+
+#define RING 16
+
+static int ours; /* 0: no signal is ours */
+static struct sigaction ring[RING];
+static unsigned ring_next;               /* guarded by lock */
+static const struct sigaction *current;  /* atomic */
+static struct mp_lock lock;
+
+static bool is_handler(const struct sigaction *action)
+{
+    return action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN;
+}
+
+static void handle(int number, siginfo_t *info, void *context);
+
+/* What the kernel is to have while the program wants `wish`. */
+static struct sigaction kernel_action(const struct sigaction *wish)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = handle;
+    action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
+    sigemptyset(&action.sa_mask);
+    if (is_handler(wish)) {
+        const int theirs = SA_RESTART | SA_ONSTACK | SA_NODEFER | SA_NOCLDSTOP | SA_NOCLDWAIT;
+        action.sa_flags = SA_SIGINFO | (wish->sa_flags & theirs);
+        action.sa_mask = wish->sa_mask;
+    }
+    return action;
+}
+
+static void publish_locked(const struct sigaction *wish)
+{
+    struct sigaction *slot = &ring[ring_next++ % RING];
+    *slot = *wish;
+    __atomic_store_n(&current, slot, __ATOMIC_RELEASE);
+}
+
+static void handle(int number, siginfo_t *info, void *context)
+{
+    int saved_errno = errno;
+    mp_dump_request(MP_TRIGGER_SIGNAL);
+    errno = saved_errno;
+    struct sigaction wish = *__atomic_load_n(&current, __ATOMIC_ACQUIRE);
+    if (!is_handler(&wish)) {
+        return;
+    }
+    if (wish.sa_flags & SA_RESETHAND) {
+        struct sigaction fallback;
+        memset(&fallback, 0, sizeof fallback);
+        sigaction(number, &fallback, NULL);
+    }
+    if (wish.sa_flags & SA_SIGINFO) {
+        wish.sa_sigaction(number, info, context);
+    } else {
+        wish.sa_handler(number);
+    }
+}
+
+void mp_signals_init(int number)
+{
+    struct sigaction before;
+    if (number == 0 || mp_real_sigaction(number, NULL, &before) != 0) {
+        return;
+    }
+    publish_locked(&before);
+    struct sigaction action = kernel_action(&before);
+    if (mp_real_sigaction(number, &action, NULL) == 0) {
+        __atomic_store_n(&ours, number, __ATOMIC_RELEASE);
+    }
+}
+
+/* The handler may call sigaction too (SA_RESETHAND): no signal comes while the lock is held. */
+static int virtual_sigaction(int number, const struct sigaction *action, struct sigaction *old)
+{
+    sigset_t all, mask;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &mask);
+    mp_lock_take(&lock);
+    int result = 0;
+    if (old != NULL) {
+        *old = *current;
+    }
+    if (action != NULL) {
+        struct sigaction wish = *action;
+        struct sigaction kernel = kernel_action(&wish);
+        result = mp_real_sigaction(number, &kernel, NULL);
+        if (result == 0) {
+            publish_locked(&wish);
+        }
+    }
+    mp_lock_release(&lock);
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    return result;
+}
+
+MP_EXPORT int sigaction(int number, const struct sigaction *restrict action, struct sigaction *restrict old)
+{
+    mp_process_look();
+    if (MP_LIKELY(number != __atomic_load_n(&ours, __ATOMIC_ACQUIRE) || number == 0)) {
+        return mp_real_sigaction(number, action, old);
+    }
+    struct sigaction wish, *copy = NULL;
+    if (action != NULL) { /* the caller's two may be one */
+        wish = *action;
+        copy = &wish;
+    }
+    return virtual_sigaction(number, copy, old);
+}
+
+/* As glibc's: BSD semantics, whatever siginterrupt() said. */
+MP_EXPORT sighandler_t signal(int number, sighandler_t handler)
+{
+    struct sigaction action, old;
+    if (handler == SIG_ERR) {
+        errno = EINVAL;
+        return SIG_ERR;
+    }
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handler;
+    action.sa_flags = SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    sigaddset(&action.sa_mask, number);
+    return sigaction(number, &action, &old) < 0 ? SIG_ERR : old.sa_handler;
+}
