@@ -41,8 +41,8 @@ static struct sigaction kernel_action(const struct sigaction *wish)
     action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
     sigemptyset(&action.sa_mask);
     if (is_handler(wish)) {
-        const int theirs = SA_RESTART | SA_ONSTACK | SA_NODEFER | SA_NOCLDSTOP | SA_NOCLDWAIT;
-        action.sa_flags = SA_SIGINFO | (wish->sa_flags & theirs);
+        const unsigned theirs = SA_RESTART | SA_ONSTACK | SA_NODEFER | SA_NOCLDSTOP | SA_NOCLDWAIT;
+        action.sa_flags = SA_SIGINFO | (int)((unsigned)wish->sa_flags & theirs);
         action.sa_mask = wish->sa_mask;
     }
     return action;

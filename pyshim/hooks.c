@@ -14,7 +14,7 @@
  *     WHOLE     anything else below (debug hooks, malloc, mimalloc, another tracer): every size is counted here,
  *               what is asked below is masked, free is hooked
  *
- * BOOT is SMALL until there is a thread state; then a self-test sees what pymalloc really does, and decides.
+ * BOOT is SMALL until there is a thread state; then a self-test sees what the allocator below really does, and decides.
  *
  * Invariants: hooks keep the context pointer of what they wrap and find the functions below in a static table, so that
  * a reader who sees half of an allocator replaced still has a working one.
@@ -38,6 +38,7 @@ enum how { HOW_BOOT, HOW_UNHOOKED, HOW_SMALL, HOW_WHOLE };
 static struct mp_py_allocator below[3]; /* written before the hooks above it are published */
 static enum how how_now;
 static const char *allocator = "unknown";
+static bool installed; /* at least once */
 
 /* The self-test watches what reaches the raw domain. */
 static struct {
@@ -372,6 +373,9 @@ static MP_COLD void boot(void)
     }
     testing = true;
     enum how how = self_test();
+    if (strcmp(allocator, "unknown") == 0) {
+        allocator = how == HOW_WHOLE ? "not pymalloc" : "pymalloc";
+    }
     publish(how == HOW_UNHOOKED && small_is_live() ? HOW_SMALL : how);
     testing = false;
 }
@@ -392,14 +396,22 @@ static bool in_place(enum mp_domain domain)
     return false;
 }
 
+/* CPython's name of what serves its objects. 3.12 takes a lock for it that does not exist before it begins to
+ * initialize, which is when we come for the first time. */
+static const char *ask_name(void)
+{
+    bool too_early = mp_py.minor == 12 && !installed;
+    const char *name = mp_py.allocator_name != NULL && !too_early ? mp_py.allocator_name() : NULL;
+    return name != NULL ? name : "unknown";
+}
+
 void mp_py_hooks_install(void)
 {
     if (mp_py_has_thread() || mp_py.is_initialized() ||
         (in_place(MP_DOMAIN_MEM) && in_place(MP_DOMAIN_OBJ))) {
         return;
     }
-    const char *name = mp_py.allocator_name != NULL ? mp_py.allocator_name() : NULL;
-    allocator = name != NULL ? name : "unknown";
+    allocator = ask_name();
     if (!in_place(MP_DOMAIN_RAW)) {
         mp_py.get_allocator(MP_DOMAIN_RAW, &below[MP_DOMAIN_RAW]);
         struct mp_py_allocator raw = {below[MP_DOMAIN_RAW].ctx, raw_malloc, raw_calloc, raw_realloc,
@@ -408,7 +420,8 @@ void mp_py_hooks_install(void)
     }
     mp_py.get_allocator(MP_DOMAIN_MEM, &below[MP_DOMAIN_MEM]);
     mp_py.get_allocator(MP_DOMAIN_OBJ, &below[MP_DOMAIN_OBJ]);
-    publish(strcmp(allocator, "pymalloc") == 0 ? HOW_BOOT : HOW_WHOLE);
+    installed = true;
+    publish(HOW_BOOT);
 }
 
 const char *mp_py_hooks_allocator(void)
