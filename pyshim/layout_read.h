@@ -54,22 +54,38 @@ static inline uint64_t mp_py_mix(uint64_t a, uint64_t b)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* Two chains of products, so that neither waits for the other. */
+static inline uint64_t mp_py_read_u64(const char *data)
+{
+    uint64_t value;
+
+    memcpy(&value, data, sizeof value);
+    return value;
+}
+
+/* Two chains of products, so that neither waits for the other. The end is read so that it overlaps
+ * what was read before it: all reads have a fixed size, which matters as most inputs are short. */
 static inline uint64_t mp_py_hash(const char *data, size_t size, uint64_t seed)
 {
-    uint64_t word[4];
+    const char *const end = data + size;
     uint64_t a = seed, b = ~seed;
-    size_t left = size;
 
-    for (; left >= sizeof word; left -= sizeof word, data += sizeof word) {
-        memcpy(word, data, sizeof word);
-        a = mp_py_mix(word[0] ^ a, word[1]);
-        b = mp_py_mix(word[2] ^ b, word[3]);
+    for (size_t left = size; left >= 32; left -= 32, data += 32) {
+        a = mp_py_mix(mp_py_read_u64(data) ^ a, mp_py_read_u64(data + 8));
+        b = mp_py_mix(mp_py_read_u64(data + 16) ^ b, mp_py_read_u64(data + 24));
     }
-    memset(word, 0, sizeof word);
-    memcpy(word, data, left);
-    a = mp_py_mix(word[0] ^ a, word[1]);
-    b = mp_py_mix(word[2] ^ b, word[3]);
+    if (size >= 16) {
+        data = size >= 32 ? end - 32 : data;
+        a = mp_py_mix(mp_py_read_u64(data) ^ a, mp_py_read_u64(data + 8));
+        b = mp_py_mix(mp_py_read_u64(end - 16) ^ b, mp_py_read_u64(end - 8));
+    } else if (size >= 8) {
+        a = mp_py_mix(mp_py_read_u64(data) ^ a, mp_py_read_u64(end - 8));
+    } else if (size >= 4) {
+        a = mp_py_mix(mp_py_read_u32(data, 0) ^ a, mp_py_read_u32(end - 4, 0));
+    } else if (size > 0) {
+        uint64_t rest = (uint64_t)(uint8_t)data[size / 2] << 8 | (uint8_t)end[-1];
+
+        a = mp_py_mix((uint8_t)data[0] ^ a, rest);
+    }
     return mp_py_mix(a ^ size, b);
 }
 

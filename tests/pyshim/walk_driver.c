@@ -165,6 +165,8 @@ static double now(void)
     return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
 }
 
+static volatile uint64_t bench_sum; /* so that the work is not optimized away */
+
 static uint64_t bench_once(int what, int max)
 {
     const char *str;
@@ -190,13 +192,12 @@ static uint64_t bench_once(int what, int max)
 EXPORT double drv_bench(int what, int max, int count)
 {
     double best = 1e18;
-    volatile uint64_t sum = 0;
 
     for (int run = 0; run < 5; run++) {
         double start = now();
 
         for (int i = 0; i < count; i++)
-            sum += bench_once(what, max);
+            bench_sum += bench_once(what, max);
         start = (now() - start) / count;
         best = start < best ? start : best;
     }
