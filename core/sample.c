@@ -304,6 +304,12 @@ MP_COLD bool mp_sample_forget(const void *block, struct mp_live_row *ret_row)
     return found;
 }
 
+MP_COLD void mp_sample_drop(const void *block)
+{
+    struct mp_live_row unused;
+    mp_sample_forget(block, &unused);
+}
+
 MP_COLD void mp_sample_restore(const struct mp_live_row *row)
 {
     uint64_t left = enter();

@@ -65,6 +65,8 @@ uint32_t mp_sample_due(size_t size);
 void mp_sample_add(const void *block, size_t size, enum mp_domain domain, uint32_t due);
 /* The block is about to be freed. True and *ret_row where it was a live sample. */
 bool mp_sample_forget(const void *block, struct mp_live_row *ret_row);
+/* The same for a free, which has no use for the row. */
+void mp_sample_drop(const void *block);
 /* A realloc failed: the sample that was forgotten lives on. */
 void mp_sample_restore(const struct mp_live_row *row);
 /* Around a fork: all locks are held, so that the child finds whole tables. */

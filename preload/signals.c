@@ -42,7 +42,7 @@ static struct sigaction kernel_action(const struct sigaction *wish)
     sigemptyset(&action.sa_mask);
     if (is_handler(wish)) {
         const unsigned theirs = SA_RESTART | SA_ONSTACK | SA_NODEFER | SA_NOCLDSTOP | SA_NOCLDWAIT;
-        action.sa_flags = SA_SIGINFO | (int)((unsigned)wish->sa_flags & theirs);
+        action.sa_flags = (int)((unsigned)SA_SIGINFO | ((unsigned)wish->sa_flags & theirs));
         action.sa_mask = wish->sa_mask;
     }
     return action;
@@ -64,7 +64,7 @@ static void handle(int number, siginfo_t *info, void *context)
     if (!is_handler(&wish)) {
         return;
     }
-    if (wish.sa_flags & SA_RESETHAND) {
+    if ((unsigned)wish.sa_flags & SA_RESETHAND) {
         struct sigaction fallback;
         memset(&fallback, 0, sizeof fallback);
         sigaction(number, &fallback, NULL);

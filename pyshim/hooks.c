@@ -121,8 +121,7 @@ static void *raw_realloc(void *ctx, void *old, size_t size)
 static void raw_free(void *ctx, void *block)
 {
     if (mp_hot_maybe_sampled(block)) {
-        struct mp_live_row row;
-        mp_sample_forget(block, &row);
+        mp_sample_drop(block);
     }
     below[MP_DOMAIN_RAW].free(ctx, block);
 }
@@ -234,8 +233,7 @@ MP_INLINE void *hook_realloc(enum mp_domain domain, enum how how, void *ctx, voi
 MP_INLINE void hook_free(enum mp_domain domain, void *ctx, void *block)
 {
     if (mp_hot_maybe_sampled(block)) {
-        struct mp_live_row row;
-        mp_sample_forget(block, &row);
+        mp_sample_drop(block);
     }
     below[domain].free(ctx, block);
 }
