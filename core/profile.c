@@ -78,6 +78,23 @@ int mp_profile_set_rate(uint64_t rate)
     return result;
 }
 
+uint64_t mp_profile_own_bytes(void)
+{
+    const struct mp_profile *p = &mp_profile;
+    const struct mp_vec *const tables[] = {
+        &p->strings.rows,   &p->strings.index.buckets,      &p->tree.functions,
+        &p->tree.nodes,     &p->tree.function_index.buckets, &p->tree.node_index.buckets,
+        &p->sites.rows,     &p->sites.index.buckets,        &p->live.rows,
+        &p->live.index.buckets, &p->threads,
+    };
+    uint64_t spare = 0;
+    for (size_t i = 0; i < MP_COUNT(tables); i++) {
+        spare += mp_vec_spare(tables[i]);
+    }
+    uint64_t mapped = mp_sys_mapped();
+    return mapped > spare ? mapped - spare : 0;
+}
+
 uint64_t mp_profile_clock_ms(void)
 {
     struct timespec now;

@@ -102,7 +102,7 @@ void mp_sections_head(struct mp_out *out, bool argv, uint64_t now_ns, uint64_t b
     mp_out_fact_number(out, "peak_bytes", (uint64_t)peak_bytes);
     mp_out_fact_number(out, "peak_var", peak_var > 0.0 && peak_var < 1e18 ? (uint64_t)peak_var : 0);
     mp_out_fact_number(out, "peak_clock_ms", peak_ms);
-    mp_out_fact_number(out, "own_bytes", mp_sys_mapped());
+    mp_out_fact_number(out, "own_bytes", mp_profile_own_bytes());
     for (int i = 0; i < MP_COUNTS; i++) {
         uint64_t count = __atomic_load_n(&profile->counts[i], __ATOMIC_RELAXED);
         if (count != 0) {

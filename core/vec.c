@@ -43,3 +43,12 @@ int64_t mp_vec_push(struct mp_vec *vec)
     __atomic_store_n(&vec->count, index + 1, __ATOMIC_RELEASE);
     return index;
 }
+
+size_t mp_vec_spare(const struct mp_vec *vec)
+{
+    size_t items = 0;
+    for (uint32_t k = 0; k < MP_VEC_SEGMENTS; k++) {
+        items += __atomic_load_n(&vec->segments[k], __ATOMIC_RELAXED) != NULL ? segment_items(vec, k) : 0;
+    }
+    return (items - mp_vec_count(vec)) * vec->item_size;
+}

@@ -28,6 +28,9 @@ void mp_vec_release(struct mp_vec *vec);
 /* Appends a zeroed item and returns its index, or a negative enum mp_err. */
 int64_t mp_vec_push(struct mp_vec *vec);
 
+/* Bytes mapped for items that were never used: the kernel has given no memory for (nearly all of) them. */
+size_t mp_vec_spare(const struct mp_vec *vec);
+
 MP_INLINE uint32_t mp_vec_count(const struct mp_vec *vec)
 {
     return __atomic_load_n(&vec->count, __ATOMIC_ACQUIRE);
