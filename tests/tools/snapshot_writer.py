@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """An independent writer of the snapshot format, for tests: from plain lists to bytes.
 
-Written from core/FORMAT.md and nothing else; it shares no code with the reader, so that a mistake in
-one is not repeated in the other.
+Written from core/FORMAT.md and nothing else; it shares no code with the reader, so that a mistake
+in one is not repeated in the other.
 
 A `Program` says things the way a test thinks of them: stacks as lists of frames, blocks as sizes.
 `Writer` is the level below: sections from columns, as right or as wrong as a test wants them.
@@ -159,7 +159,7 @@ class Program:
         drawn = self.rate if rate is None else rate
         site = self.site(stack, domain)
         sums = self.sites[site]
-        w = 1.0 if drawn <= 1 else 1 / (1 - math.exp(-max(size, 1) / drawn))
+        w = 1.0 if drawn <= 1 else -1 / math.expm1(-max(size, 1) / drawn)
         more = [1, w, w * size, w * (w - 1), w * (w - 1) * size * size]
         if live:
             more += [w * size, w * (w - 1) * size * size]

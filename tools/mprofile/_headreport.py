@@ -69,10 +69,11 @@ class HeadReport:
 
     def _entry(self, label: str, text: str, lines: int = 2) -> List[str]:
         """A label and its text, continued below the text where it is long."""
-        room = self.width - _LABEL
+        label = shortened(label, self.width // 2, self.glyphs)
+        room = self.width - max(_LABEL, width_of(label) + 1)
         parts = wrapped(printable(text), room, lines, self.glyphs)
         return [
-            ("%-*s%s" % (_LABEL, label if i == 0 else "", part)).rstrip()
+            ("%-*s %s" % (_LABEL - 1, label if i == 0 else "", part)).rstrip()
             for i, part in enumerate(parts)
         ]
 
@@ -114,7 +115,7 @@ class HeadReport:
         clock, peak_clock = head.integer("clock_ms"), head.integer("peak_clock_ms")
         if clock is not None and peak_clock is not None and clock >= peak_clock:
             text += ", %s before the snapshot" % duration_text((clock - peak_clock) / 1000)
-        return text + " (the highest of many estimates: leans upwards)"
+        return text + " (as a maximum, leans upwards)"
 
     def _processes(self, heaps: Sequence[Heap], sums: Sequence[Sums]) -> Iterator[str]:
         head = heaps[0].head
@@ -217,6 +218,8 @@ def _taken_text(head: Head) -> str:
 
 def _python_text(head: Head) -> str:
     version = head.text("python")
+    if version is None and not head.values:
+        return "unknown"
     if version is None:
         return "none profiled: native memory only"
     text = version + (" free-threaded" if head.text("python.abi") == "t" else "")
@@ -227,19 +230,19 @@ def _python_text(head: Head) -> str:
 
 def _rate_text(heap: Heap) -> str:
     rates = set(heap.rates)
-    if rates and rates <= {0, 1} and heap.head.rate <= 1:
-        text = "every allocation: figures are exact"
-    elif len(rates) > 1:
-        known = ", ".join("all" if r <= 1 else bytes_text(r) for r in sorted(rates))
-        text = "one in so many bytes, changed while running: %s" % known
-    else:
-        text = "one in %s" % bytes_text(heap.head.rate)
-    frames = heap.head.text("frames")
-    return text + (", stacks of up to %s frames" % frames if frames else "")
+    now = heap.head.rate
+    if len(rates) > 1:
+        known = ", ".join("1" if r <= 1 else bytes_text(r) for r in sorted(rates))
+        return "one every so many bytes on average, changed while running: %s" % known
+    if now > 1:
+        return "one every %s on average" % bytes_text(now)
+    return "every allocation, so the figures are exact" if rates <= {0, 1} else "unknown"
 
 
 def _sampling_text(heap: Heap) -> str:
-    return "%s, %s live samples" % (_rate_text(heap), count_text(len(heap.live)))
+    text = "%s, %s live samples" % (_rate_text(heap), count_text(len(heap.live)))
+    frames = heap.head.text("frames")
+    return text + (", up to %s frames" % frames if frames else "")
 
 
 def _rss_text(now: int, highest: Optional[int], live: float) -> str:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _ROW_BYTES = {"STRS": 4, "FUNC": 12, "NODE": 12, "SITE": 61, "THRD": 20}
 _SALVAGED_ROWS = 1 << 20
+#: More than any heap can sum up to, and far enough from infinity to be added up again.
+_SUM_MAX = 1e200
 
 
 def read_heap(path: str, salvage: bool = False) -> Heap:
@@ -98,6 +100,9 @@ class _Resolver:
         self._check_live(heap, sites, threads)
         for table in (functions, nodes, sites, threads):
             self._blank(table)
+        if not len(functions):
+            # What is blank names row 0 of everything, so there is one.
+            heap.functions = Functions(*(array("I", [0]) for _ in range(3)))
         self._tell(heap)
         return heap
 
@@ -190,15 +195,16 @@ class _Resolver:
         if not domain:
             return
         if max(domain) < len(DOMAIN_NAMES) and all(
-            min(column) >= 0 and all(map(math.isfinite, column)) for column in sums
+            all(map(math.isfinite, column)) and min(column) >= 0 and max(column) <= _SUM_MAX
+            for column in sums
         ):
             return
         for row in range(len(sites)):
             reason = ""
             if domain[row] >= len(DOMAIN_NAMES):
                 reason = "site %d has domain %d; expected 0 to 4" % (row, domain[row])
-            elif not all(math.isfinite(c[row]) and c[row] >= 0 for c in sums):
-                reason = "site %d has a sum that is no finite number of at least 0" % row
+            elif not all(0 <= c[row] <= _SUM_MAX for c in sums):
+                reason = "site %d has a sum that is no number from 0 to %g" % (row, _SUM_MAX)
             if reason and sites.present[row]:
                 self._refuse_row(sites, row, reason)
 
@@ -253,4 +259,4 @@ class _Resolver:
         lines = ["%s (at offset %d)" % (f.reason, f.offset) for f in container.faults]
         if container.faults_left_out:
             lines.append("and %d more faults" % container.faults_left_out)
-        heap.dropped = ["left out: " + line for line in lines + self.dropped]
+        heap.dropped = lines + ["left out: " + line for line in self.dropped]

@@ -19,7 +19,8 @@ from ._units import bytes_and_error, count_and_error, share_text
 from ._weights import standard_error
 
 _SAMPLES_FROM_WIDTH = 100
-_FEW_SAMPLES = 16
+#: Relative error of about 16 samples of small blocks.
+_ROUGH = 0.25
 _STACK_FRAMES_SHOWN = 30
 
 _WHAT = {
@@ -38,13 +39,14 @@ _BY = {
     "domain": ("by who asked for them", "domain", "domains"),
     "generation": ("by the process that allocated them", "process", "processes"),
 }
+_FRAME_KEYS = ("lineno", "filename", "function", "traceback")
 _CUMULATIVE = "a block counts in each %s of its stack"
 _DOMAINS = {
     "obj": "obj     Python objects",
-    "mem": "mem     Python's buffers (PyMem_Malloc)",
-    "raw": "raw     Python's raw memory (PyMem_RawMalloc)",
-    "malloc": "malloc  native code: malloc and its family",
-    "mmap": "mmap    native code: mapped memory",
+    "mem": "mem     PyMem_Malloc: Python's buffers",
+    "raw": "raw     PyMem_RawMalloc: no GIL needed",
+    "malloc": "malloc  native code, malloc family",
+    "mmap": "mmap    native code, mapped memory",
 }
 
 
@@ -55,21 +57,23 @@ class TableReport:
         self.source = SourceLines()
 
     def lines(self, result: Result, limit: int) -> Iterator[str]:
-        yield from self._legend(result)
         rows = result.rows[:limit] if limit else result.rows
+        yield from self._what(result)
         if not rows:
             yield ""
             found = "no sample matches" if result.everything.blocks else "the snapshot has none"
             yield "Nothing to show: %s." % found
             return
+        yield from self._how_sure(result)
         yield ""
         cells = [self._title(result)] + [self._cells(result, row) for row in rows]
         widths = [max(width_of(row[i]) for row in cells) for i in range(len(cells[0]))]
         places = [_BY[result.query.by][1]] + [_place(result.query.by, row) for row in rows]
+        from_left = result.query.by in _FRAME_KEYS
         for index, (figure_cells, place) in enumerate(zip(cells, places)):
             line = " ".join(" " * (w - width_of(c)) + c for w, c in zip(widths, figure_cells))
             room = self.width - width_of(line) - 2
-            yield line + "  " + shortened(place, room, self.glyphs, left=index > 0)
+            yield line + "  " + shortened(place, room, self.glyphs, left=from_left and index > 0)
             if index:
                 yield from self._below(result, rows[index - 1])
                 if result.query.by == "traceback" and index < len(rows):
@@ -81,19 +85,23 @@ class TableReport:
                 self.source.changed
             )
 
-    def _legend(self, result: Result) -> Iterator[str]:
+    def _what(self, result: Result) -> Iterator[str]:
+        """One sentence on what is counted."""
         query = result.query
         text = "%s, %s." % (_WHAT[query.value], _BY[query.by][0])
         if query.cumulative:
             text = "%s, cumulative: %s." % (_WHAT[query.value], _CUMULATIVE % _BY[query.by][1])
         yield from self._wrapped(text)
-        if result.everything.bytes_var or result.everything.blocks_var:
+
+    def _how_sure(self, result: Result) -> Iterator[str]:
+        query = result.query
+        if result.exact:
+            yield "Every allocation was recorded: the figures are exact."
+        else:
             yield from self._wrapped(
                 "%s is one standard error: the truth is within it 2 times in 3, within twice of "
                 "it 19 times in 20." % self.glyphs.plus_minus
             )
-        else:
-            yield "Every allocation was recorded: the figures are exact."
         if query.source == "peak":
             yield from self._wrapped(
                 "The peak is the maximum of many estimates, and so leans upwards."
@@ -199,16 +207,16 @@ class TableReport:
                     share_text(value, whole),
                 )
             )
-        few = query.source != "peak" and any(
-            row.total.samples < _FEW_SAMPLES and row.total.bytes_var > 0
-            for row in result.rows[:shown]
-        )
-        if few:
+        if any(self._is_rough(result, row) for row in result.rows[:shown]):
             yield ""
             yield from self._wrapped(
-                "Rows of fewer than %d samples are rough, their %s too."
-                % (_FEW_SAMPLES, self.glyphs.plus_minus)
+                "Where %s is more than a quarter of the figure there are few samples, and %s is "
+                "rough itself." % (self.glyphs.plus_minus, self.glyphs.plus_minus)
             )
+
+    def _is_rough(self, result: Result, row: Row) -> bool:
+        value, error = figures(row.total, result.query.ranks_bytes)
+        return error > _ROUGH * value
 
     def _figure(self, result: Result, value: float, error: float) -> str:
         if result.query.ranks_bytes:

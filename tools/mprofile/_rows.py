@@ -88,6 +88,8 @@ class Result:
     everything: Total
     selected: Total
     rows: List[Row]
+    #: Every allocation was recorded, at all times.
+    exact: bool
 
 
 def figures(total: Total, ranks_bytes: bool) -> Tuple[float, float]:
@@ -121,7 +123,8 @@ def run(heaps: Sequence[Heap], live_sums: Sequence[Sums], query: Query) -> Resul
     else:
         rows = _generation_rows(parts)
     rows.sort(key=lambda row: (-figures(row.total, query.ranks_bytes)[0], _order(row)))
-    return Result(query, everything, selected, rows)
+    rates = [rate for heap in heaps for rate in (heap.head.rate, *heap.rates)]
+    return Result(query, everything, selected, rows, all(rate <= 1 for rate in rates))
 
 
 def _order(row: Row) -> Tuple[str, str]:

@@ -42,22 +42,29 @@ class SourceLines:
 
     def _read(self, path: str, taken: Optional[float]) -> List[str]:
         try:
-            # Not blocking: between two looks a file may turn into a pipe.
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except (OSError, ValueError):
-            return []
-        with open(descriptor, "rb") as file:
-            try:
-                status = os.fstat(descriptor)
-                if not stat.S_ISREG(status.st_mode) or not 0 < status.st_size <= _SIZE_MAX:
+            # Looked at before it is opened, for to open a device may do something; and after, for
+            # it may have become another file in between.
+            if not _is_source(os.stat(path)):
+                return []
+            with open(path, "rb", opener=_open_at_once) as file:
+                status = os.fstat(file.fileno())
+                if not _is_source(status):
                     return []
                 if taken is not None and status.st_mtime > taken + 1:
                     self.changed.append(path)
                     return []
-                data = file.read(_SIZE_MAX)
-            except OSError:
-                return []
-        return _decoded(data).splitlines()
+                return _decoded(file.read(_SIZE_MAX)).splitlines()
+        except (OSError, ValueError):
+            return []
+
+
+def _is_source(status: os.stat_result) -> bool:
+    # What /proc shows has no size.
+    return stat.S_ISREG(status.st_mode) and 0 < status.st_size <= _SIZE_MAX
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _decoded(data: bytes) -> str:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Figures for people: three digits, a unit, and the error in the same unit.
 
-Invariants: an error that is not zero is never printed as zero, unless it is a thousand times below
-the last digit shown; an exact figure has the error 0.
+Invariants: an error is printed as 0 only where it is a tenth of the last digit shown, or less.
 """
 
 from __future__ import annotations
@@ -30,10 +29,11 @@ def _digits(value: float, exact: bool) -> int:
 
 
 def _error_text(error: float, decimals: int) -> str:
-    text = "%.*f" % (decimals, error)
-    if error > 0 and not float(text):
-        text = "%.1g" % error if error >= 10 ** -(decimals + 3) else "0"
-    return "0" if not float(text) else text
+    for digits in (decimals, decimals + 1):
+        text = "%.*f" % (digits, error)
+        if float(text):
+            return text
+    return "0"
 
 
 def bytes_and_error(value: float, error: float) -> Tuple[str, str]:
@@ -52,6 +52,10 @@ def count_and_error(value: float, error: float) -> Tuple[str, str]:
 
 
 def bytes_text(value: float) -> str:
+    """'128 KiB', '1.50 GiB'"""
+    scale, unit = _scaled(value, 1024.0, _BYTES, 1024.0)
+    if value % scale == 0:
+        return "%.0f %s" % (value / scale, unit)
     return bytes_and_error(value, 0.0)[0]
 
 

@@ -13,12 +13,13 @@ Invariants:
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import tracemalloc
 from collections.abc import Iterable as IterableABC
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
-from ._format import MAGIC, SnapshotError
+from ._format import SnapshotError
 from ._frames import Statistic, StatisticDiff, Traceback
 from ._groups import Total, group
 from ._head import Head
@@ -31,6 +32,7 @@ from ._tracelist import TraceList, keep_mask
 from ._weights import standard_error
 
 _PICKLE_VERSION = 1
+_PICKLE_BEGINS = b"\x80"
 _KEY_TYPES = ("traceback", "filename", "lineno")
 
 
@@ -76,12 +78,12 @@ class Snapshot(tracemalloc.Snapshot):
         whole of a damaged file is read. Raises SnapshotError (a ValueError) for a file that cannot
         be read. Unpickling can run code: load only pickles that you trust.
         """
+        paths = [os.fsdecode(name) for name in (filename, *more)]
         with open(filename, "rb") as file:
-            begin = file.read(len(MAGIC))
-            if begin[:1] == b"\x80" and not more:
+            if file.read(1) == _PICKLE_BEGINS and not more:
                 file.seek(0)
-                return _from_pickle(str(filename), pickle.load(file))
-        parts, _ = merge([read_heap(str(name), salvage) for name in (filename, *more)])
+                return _from_pickle(paths[0], pickle.load(file))
+        parts, _ = merge([read_heap(path, salvage) for path in paths])
         return Snapshot._from_heaps(parts)
 
     def dump(self, filename: Any) -> None:

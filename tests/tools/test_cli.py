@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: MIT
+"""The command: options, exit statuses, streams, terminals."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import snapshot_writer as sw
+from helpers import GOLDEN, MAIN, READER, read, save, small
+
+
+@pytest.fixture
+def path(tmp_path: Any) -> str:
+    return save(tmp_path / "a.bin", small(4096, cwd=str(tmp_path)).bytes())
+
+
+USAGE = [
+    ([], "SNAPSHOT"),
+    (["--by", "size"], "'size'"),
+    (["--value", "bytes"], "'bytes'"),
+    (["--limit", "-1"], "-1"),
+    (["--limit", "x"], "'x'"),
+    (["--by", "type"], "no types"),
+    (["--by", "thread", "--value", "alloc_bytes"], "inuse"),
+    (["--by", "generation", "--value", "peak_bytes"], "inuse"),
+    (["--cumulative", "--by", "domain"], "--cumulative"),
+    (["--lim", "3"], "--lim"),
+] + [
+    ([option, "x"], option)
+    for option in "--rss --tree --diff --leaks --pprof --collapsed --speedscope --html "
+    "--pickle --debug-dir".split()
+]
+
+
+@pytest.mark.parametrize("arguments, word", USAGE)
+def test_wrong_usage(path: str, arguments: Any, word: str) -> None:
+    status, out, err = read(*([path] + arguments if arguments else []))
+    assert (status, out) == (1, "")
+    assert word in err and len(err.splitlines()) == 1
+
+
+def test_files_that_cannot_be_opened(tmp_path: Any, path: str) -> None:
+    for name in ("nothing.bin", str(tmp_path), "/dev/null", "no\nsuch\x1bfile"):
+        status, out, err = read(path, name)
+        assert (status, out) == (2, "")
+        assert len(err.splitlines()) == 1 and "\x1b" not in err
+
+
+def test_a_pickle_is_not_loaded(tmp_path: Any) -> None:
+    import mprofile
+
+    name = str(tmp_path / "a.pickle")
+    mprofile.Snapshot([], 1).dump(name)
+    status, _, err = read(name)
+    assert status == 2 and "pickle" in err
+
+
+def test_version_and_help() -> None:
+    status, out, _ = read("--version")
+    assert status == 0 and out == "mprofile-read 1.0.0.dev0, snapshot format 1.0\n"
+    status, out, _ = read("--help")
+    assert status == 0 and "--exclude GLOB" in out
+
+
+def test_options_and_files_in_any_order(path: str) -> None:
+    first = read(path, "--by", "filename", path, "--limit", "2")
+    assert first == read("--limit", "2", "--by", "filename", path, path)
+    assert first[0] == 0 and "is a later snapshot of the same process" in first[1]
+
+
+def test_limit(path: str) -> None:
+    assert "more lines" not in read(path, "--limit", "0")[1]
+    assert "3 more lines: " in read(path, "--limit", "1")[1]
+    assert "1 more line: " in read(path, "--limit", "3")[1]
+
+
+def test_json(tmp_path: Any, path: str) -> None:
+    status, out, err = read(path, "--json", "-")
+    document = json.loads(out)
+    assert (status, err) == (0, "") and out.isascii()
+    assert document["report_version"] == 1 and document["processes"][0]["live_samples"] == 8
+    total = document["total"]
+    assert sum(row["bytes"] for row in document["rows"]) == pytest.approx(total["bytes"])
+    assert sum(row["samples"] for row in document["rows"]) == total["samples"] == 8
+    target = str(tmp_path / "out.json")
+    assert read(path, "--json", target) == (0, "", "")
+    with open(target, encoding="ascii") as file:
+        assert json.load(file) == document
+    status, out, err = read(path, "--json", str(tmp_path / "no" / "such"))
+    assert status == 1 and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "by, keys",
+    [
+        ("lineno", {"file", "line", "function", "first_line"}),
+        ("filename", {"file"}),
+        ("function", {"file", "function", "first_line"}),
+        ("traceback", {"stack"}),
+        ("thread", {"pid", "tid", "ident", "name"}),
+        ("domain", {"domain"}),
+        ("generation", {"pid", "allocated_in_pid", "inherited"}),
+    ],
+)
+def test_json_rows(path: str, by: str, keys: Any) -> None:
+    document = json.loads(read(path, "--json", "-", "--by", by)[1])
+    figures = {"bytes", "bytes_error", "blocks", "blocks_error", "samples"}
+    assert all(set(row) == figures | keys for row in document["rows"])
+    assert set(document["total"]) == figures
+
+
+def test_include_and_exclude(path: str) -> None:
+    def files(*arguments: str) -> Any:
+        rows = json.loads(read(path, "--json", "-", "--by", "filename", *arguments)[1])["rows"]
+        return {row["file"] for row in rows}
+
+    assert files("--include", "app/*") == {"app/models.py", "app/views.py"}
+    assert files("--include", "app/*", "--exclude", "*views*") == {"app/models.py"}
+    assert files("--include", "*views.pyc", "--include", "<string>") == {
+        "app/views.py",
+        "<string>",
+    }
+    assert files("--exclude", "*") == set()
+    for by in ("thread", "generation", "domain"):
+        document = json.loads(read(path, "--json", "-", "--by", by, "--include", "app/*")[1])
+        got = sum(row["bytes"] for row in document["rows"])
+        assert got == pytest.approx(document["selected"]["bytes"])
+        assert got < document["total"]["bytes"]
+    assert "no sample matches" in read(path, "--exclude", "*")[1]
+
+
+def test_source_line_below_the_row(tmp_path: Any, path: str) -> None:
+    (tmp_path / "app").mkdir()
+    source = tmp_path / "app" / "models.py"
+    source.write_text("\n" * 11 + "    rows = [1, 2]\n")
+    os.utime(str(source), (1, 1))
+    assert "    Model.load: rows = [1, 2]\n" in read(path)[1]
+    os.utime(str(source))
+    out = read(path)[1]
+    assert "rows" not in out and "changed after the snapshot" in out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-16", "cp037"])
+def test_any_encoding_of_the_output(encoding: str) -> None:
+    for name in ("hostile.bin", "sampled.bin"):
+        done = subprocess.run(
+            [sys.executable, READER, os.path.join(GOLDEN, name)],
+            env=dict(os.environ, PYTHONIOENCODING=encoding),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        text = done.stdout.decode(encoding)
+        assert ("+-" in text) == (encoding == "ascii") or encoding in ("latin-1", "cp037")
+
+
+def test_a_reader_that_goes_away_is_no_failure(tmp_path: Any) -> None:
+    program = sw.Program(0)
+    for number in range(3000):
+        program.block(number, [("file%d.py" % number, number, "f", 1), MAIN])
+    path = save(tmp_path / "a.bin", program.bytes())
+    process = subprocess.Popen(
+        [sys.executable, READER, path, "--limit", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait() == 0
+    process.stderr.close()
+
+
+@pytest.mark.parametrize("columns", [20, 60, 100, 200])
+def test_the_width_of_the_terminal(columns: int) -> None:
+    def run() -> str:
+        master, slave = pty.openpty()
+        import fcntl
+        import struct
+        import termios
+
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+        environment["PYTHONIOENCODING"] = "utf-8"
+        process = subprocess.Popen(
+            [sys.executable, READER, os.path.join(GOLDEN, "sampled.bin")],
+            stdout=slave,
+            env=environment,
+        )
+        os.close(slave)
+        chunks = []
+        try:
+            while True:
+                chunks.append(os.read(master, 65536))
+        except OSError:  # the terminal's other end is closed
+            pass
+        os.close(master)
+        assert process.wait() == 0
+        return b"".join(chunks).decode()
+
+    lines = run().splitlines()
+    assert max(map(len, lines)) <= max(columns, 60)
+    assert any("samples  line" in line for line in lines) == (columns >= 100)
+
+
+def test_salvage(tmp_path: Any) -> None:
+    data = small().bytes()
+    path = save(tmp_path / "a.bin", data[:-1])
+    assert read(path)[0] == 2
+    status, out, err = read(path, "--salvage")
+    assert (status, err) == (0, "")
+    assert "DAMAGED" in out and "8 live samples" in out
+
+
+def test_the_script_finds_the_package_from_anywhere(tmp_path: Any, path: str) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(READER)
+    (tmp_path / "build").mkdir()
+    copied = tmp_path / "build" / "mprofile-read"
+    shutil.copy(READER, str(copied))
+    (tmp_path / "tools").symlink_to(os.path.dirname(READER))
+    for script in (link, copied):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-X", "dev", str(script), path],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd="/",
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_importing_starts_nothing_and_is_light() -> None:
+    code = (
+        "import sys, tracemalloc; sys.path.insert(0, %r); import mprofile; "
+        "assert not tracemalloc.is_tracing(); "
+        "print([m for m in ('argparse', 'json', 'subprocess', 'ctypes') if m in sys.modules])"
+    )
+    tools = os.path.dirname(READER)
+    out = subprocess.check_output([sys.executable, "-S", "-c", code % tools])
+    assert out.strip() == b"[]"
