@@ -221,7 +221,8 @@ static bool get_base(const struct check *check, const char *frame, const char *c
                    ret_base);
 }
 
-/* The instruction lies inside the code. 1: whole; 0: fits but is incomplete; -1: does not fit. */
+/* The instruction lies inside the code. 1: whole; 0: fits but is incomplete; -1: does not fit. The
+ * first traceable one need not: that of _Py_InitCleanup, a stub, is behind its end. */
 static int check_instr(const struct check *check, const char *frame, const char *code, int owner,
                        int64_t code_size)
 {
@@ -237,8 +238,7 @@ static int check_instr(const struct check *check, const char *frame, const char 
     }
     if (!get_base(check, frame, code, &base) ||
         !get_ptr(check, frame, layout->frame.instr, &at) ||
-        !get_i32(check, code, layout->code.firsttraceable, &traceable) || traceable < 0 ||
-        (int64_t)traceable * CODE_UNIT > code_size)
+        !get_i32(check, code, layout->code.firsttraceable, &traceable) || traceable < 0)
         return -1;
     instr = (intptr_t)at - (intptr_t)base;
     if (instr < -CODE_UNIT || instr >= code_size || instr % CODE_UNIT != 0)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * An allocator hook for the tests of the walk: large blocks are walked where they are allocated,
+ * An allocator hook for the tests of the walk: it looks at the stack where memory is allocated,
  * which is in the middle of an instruction.
  *
- * The hook lies below tracemalloc's, so both look at the same moment; the test compares the two.
+ * Large blocks are walked and reported; the hook lies below tracemalloc's, so both look at the same
+ * moment, and the test compares the two. Of all blocks, some are watched (drv_watch): whatever the
+ * interpreter is about just then, the stack must be valid.
  *
- * Context: tests. Hooks run with the GIL held here: large blocks only, one thread.
+ * Context: tests. Large blocks: one thread, with the GIL.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -25,14 +27,21 @@ struct allocator {
 };
 
 long drv_walk(int max, int count_limit);
+int drv_check_here(void);
 
 static struct allocator below[3];
 static long last_size;
+static int watch_every;
+static long allocations, watched[3];
 
 static void seen(size_t size)
 {
+    int every = watch_every;
+
     if (size >= LARGE)
         last_size = drv_walk(FRAMES, EVERYTHING);
+    if (every != 0 && __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED) % every == 0)
+        __atomic_add_fetch(&watched[drv_check_here() + 1], 1, __ATOMIC_RELAXED);
 }
 
 static void *hook_malloc(void *context, size_t size)
@@ -81,6 +90,18 @@ EXPORT int drv_hook(void)
         set(domain, &hook);
     }
     return 0;
+}
+
+/* Checks the stack at each so many allocations; 0: no more. */
+EXPORT void drv_watch(int every)
+{
+    watch_every = every;
+}
+
+/* How many stacks were found wrong (0), empty (1), right (2). */
+EXPORT long drv_watched(int what)
+{
+    return watched[what];
 }
 
 /* The size of the report that the last large block left in drv_data(), 0: none since. */

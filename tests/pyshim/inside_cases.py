@@ -452,9 +452,14 @@ def limits():
 
 
 if __name__ == "__main__":
+    driver.drv_hook()
+    driver.drv_watch(13)
     for one in CASES:
         name = one.__name__
         for _ in range(3 if one in (unusual_names, in_thread) else ROUNDS):
             one()
+    driver.drv_watch(0)
     limits()
+    tally.expect("stacks found wrong while allocating", driver.drv_watched(0), 0)
+    tally.count("stacks watched", driver.drv_watched(2))
     tally.end()

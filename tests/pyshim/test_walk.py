@@ -86,7 +86,8 @@ def expect_right(result: Any, **at_least: int) -> None:
 
 
 def test_frames_of_every_kind(interpreter: Facts, driver: Path) -> None:
-    expect_right(run_inside(interpreter, "inside_cases.py", driver), depth=7000, traceback=7000, deep=1)
+    expect_right(run_inside(interpreter, "inside_cases.py", driver), depth=7000, traceback=7000, deep=1,
+                 stacks_watched=10000)
 
 
 def test_in_the_middle_of_an_instruction(interpreter: Facts, driver: Path) -> None:

@@ -120,6 +120,36 @@ EXPORT int drv_validate_stack(int minor, int free_threaded)
     return mp_py_validate_stack(other, code_type, str_type, bytes_type, this_tstate(), read_own);
 }
 
+static int read_directly(const void *address, void *dst, size_t size)
+{
+    memcpy(dst, address, size);
+    return 0;
+}
+
+/* The stack as it is at this moment: -1: validation or a line is wrong; 0: no stack; 1: right. */
+int drv_check_here(void)
+{
+    const char *tstate = this_tstate();
+    struct mp_py_frame here[64];
+    int fits, kept, count, firstline;
+
+    if (tstate == NULL)
+        return 0;
+    fits = mp_py_validate_stack(layout, code_type, str_type, bytes_type, tstate, read_directly);
+    kept = mp_py_walk_nopy(layout, code_type, tstate, here, 64, 64, &count);
+    if ((kept > 0) != (fits > 0))
+        return -1;
+    for (int i = 0; i < kept; i++) {
+        int line = mp_py_code_line_nopy(layout, here[i].code, here[i].instr);
+        int expected = addr2line(here[i].code, here[i].instr);
+
+        memcpy(&firstline, here[i].code + layout->code.firstlineno, sizeof firstline);
+        if (line != (expected < 0 ? firstline : expected))
+            return -1;
+    }
+    return fits;
+}
+
 /* Compares the line of each instruction with CPython's own answer; returns how many differ. */
 EXPORT int drv_compare(const char *code, int size, int *ret_instr)
 {
