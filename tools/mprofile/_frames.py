@@ -87,11 +87,19 @@ class Trace(tracemalloc.Trace):
         "domain_name",
         "type_name",
         "_details",
+        "_nframe",
     )
 
-    def __init__(self, trace: Tuple[Any, ...], details: Optional[Sequence[Detail]] = None) -> None:
+    def __init__(
+        self,
+        trace: Tuple[Any, ...],
+        details: Optional[Sequence[Detail]] = None,
+        total_nframe: Optional[int] = None,
+    ) -> None:
         super().__init__(trace)
         self._details = details
+        # Python 3.8's raw traces have no room for it.
+        self._nframe = trace[3] if len(trace) > 3 else total_nframe
         #: Blocks that this one stands for: 1 where every allocation was recorded.
         self.weight: float = 1.0
         #: Seconds from its allocation to the snapshot, if known.
@@ -107,8 +115,7 @@ class Trace(tracemalloc.Trace):
     @property
     def traceback(self) -> Traceback:
         fields: Tuple[Any, ...] = self._trace  # type: ignore[attr-defined]
-        total = fields[3] if len(fields) > 3 else None
-        return Traceback(fields[2], total, self._details)
+        return Traceback(fields[2], self._nframe, self._details)
 
 
 def trace_tuple(

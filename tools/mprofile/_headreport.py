@@ -16,6 +16,7 @@ from typing import Iterator, List, Optional, Sequence, Tuple
 from ._groups import Total
 from ._head import Head
 from ._heap import Heap
+from ._rows import add_all
 from ._sums import Sums
 from ._text import Glyphs, printable, shortened, width_of, wrapped
 from ._units import bytes_and_error, bytes_text, count_and_error, count_text, duration_text
@@ -48,9 +49,7 @@ def rss(heap: Heap) -> Tuple[Optional[int], Optional[int]]:
 
 def live_total(heap: Heap, sums: Sums) -> Total:
     total = Total(heap, 0)
-    total.samples = int(sum(sums.samples))
-    total.blocks, total.blocks_var = sum(sums.blocks), sum(sums.blocks_var)
-    total.bytes, total.bytes_var = sum(sums.bytes), sum(sums.bytes_var)
+    add_all(total, heap, sums)
     return total
 
 
@@ -114,7 +113,7 @@ class HeadReport:
         text = self._figure(*bytes_and_error(peak, standard_error(head.number("peak_var") or 0.0)))
         clock, peak_clock = head.integer("clock_ms"), head.integer("peak_clock_ms")
         if clock is not None and peak_clock is not None and clock >= peak_clock:
-            text += ", %s before the snapshot" % duration_text((clock - peak_clock) / 1000)
+            text += ", %s earlier" % duration_text((clock - peak_clock) / 1000)
         return text + " (as a maximum, leans upwards)"
 
     def _processes(self, heaps: Sequence[Heap], sums: Sequence[Sums]) -> Iterator[str]:
@@ -129,11 +128,7 @@ class HeadReport:
         rows: List[List[str]] = [["pid", "taken (UTC)", "samples", "live", "RSS", "file"]]
         for heap, one in zip(heaps, sums):
             total = live_total(heap, one)
-            everything.samples += total.samples
-            everything.blocks += total.blocks
-            everything.bytes += total.bytes
-            everything.blocks_var += total.blocks_var
-            everything.bytes_var += total.bytes_var
+            add_all(everything, heap, one)
             now = rss(heap)[0]
             error = standard_error(total.bytes_var)
             rows.append(
@@ -234,6 +229,9 @@ def _rate_text(heap: Heap) -> str:
     if len(rates) > 1:
         known = ", ".join("1" if r <= 1 else bytes_text(r) for r in sorted(rates))
         return "one every so many bytes on average, changed while running: %s" % known
+    if heap.head.text("rate") == "off":
+        known = ", every %s before" % bytes_text(max(rates)) if rates and max(rates) > 1 else ""
+        return "off when the snapshot was taken" + known
     if now > 1:
         return "one every %s on average" % bytes_text(now)
     return "every allocation, so the figures are exact" if rates <= {0, 1} else "unknown"

@@ -26,8 +26,8 @@ _STACK_FRAMES_SHOWN = 30
 _WHAT = {
     "inuse_bytes": "Bytes alive when the snapshot was taken",
     "inuse_blocks": "Blocks alive when the snapshot was taken",
-    "alloc_bytes": "Bytes ever allocated since start, freed or not",
-    "alloc_blocks": "Blocks ever allocated since start, freed or not",
+    "alloc_bytes": "Bytes ever allocated by the process, freed or not",
+    "alloc_blocks": "Blocks ever allocated by the process, freed or not",
     "peak_bytes": "Bytes alive when the process's estimate was highest",
 }
 _BY = {
@@ -105,6 +105,11 @@ class TableReport:
         if query.source == "peak":
             yield from self._wrapped(
                 "The peak is the maximum of many estimates, and so leans upwards."
+                + (
+                    " Each process is shown at its own peak, with what it inherited."
+                    if result.processes > 1
+                    else ""
+                )
             )
         if query.cumulative and any(
             figures(row.total, query.ranks_bytes)[0]
@@ -244,9 +249,8 @@ def _function_place(frame: Frame) -> str:
 def _place(by: str, row: Row) -> str:
     if by == "thread":
         labels = row.labels
-        return printable(
-            "pid %s tid %d %s" % (labels["pid"], labels["tid"], labels["name"])
-        ).rstrip()
+        tid = labels["tid"] or "unknown"
+        return printable("pid %s tid %s %s" % (labels["pid"], tid, labels["name"])).rstrip()
     if by == "domain":
         name = row.labels["domain"]
         return _DOMAINS.get(name, printable(name))

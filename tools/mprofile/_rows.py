@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import fnmatch
+import math
 import os
 from dataclasses import dataclass, field
 from typing import Any, Dict, Hashable, List, Sequence, Tuple
@@ -90,6 +91,7 @@ class Result:
     rows: List[Row]
     #: Every allocation was recorded, at all times.
     exact: bool
+    processes: int
 
 
 def figures(total: Total, ranks_bytes: bool) -> Tuple[float, float]:
@@ -109,10 +111,10 @@ def run(heaps: Sequence[Heap], live_sums: Sequence[Sums], query: Query) -> Resul
             sums = sum_allocated(heap)
         elif query.source == "peak":
             sums = sum_peak(heap)
-        _add_all(everything, heap, sums)
+        add_all(everything, heap, sums)
         if query.include or query.exclude:
             heap, sums = _filtered(heap, sums, query)
-        _add_all(selected, heap, sums)
+        add_all(selected, heap, sums)
         parts.append((heap, sums))
     if query.by in _GROUP_KIND:
         rows = _frame_rows(parts, query)
@@ -124,19 +126,21 @@ def run(heaps: Sequence[Heap], live_sums: Sequence[Sums], query: Query) -> Resul
         rows = _generation_rows(parts)
     rows.sort(key=lambda row: (-figures(row.total, query.ranks_bytes)[0], _order(row)))
     rates = [rate for heap in heaps for rate in (heap.head.rate, *heap.rates)]
-    return Result(query, everything, selected, rows, all(rate <= 1 for rate in rates))
+    exact = all(rate <= 1 for rate in rates)
+    return Result(query, everything, selected, rows, exact, len(heaps))
 
 
 def _order(row: Row) -> Tuple[str, str]:
     return repr(row.frames[:1]), repr(sorted(row.labels.items()))
 
 
-def _add_all(total: Total, heap: Heap, sums: Sums) -> None:
+def add_all(total: Total, heap: Heap, sums: Sums) -> None:
     total.samples += int(sum(sums.samples))
-    total.blocks += sum(sums.blocks)
-    total.bytes += sum(sums.bytes)
-    total.blocks_var += sum(sums.blocks_var)
-    total.bytes_var += sum(sums.bytes_var)
+    # fsum, for sum() of floats depends on the version of Python in its last digits.
+    total.blocks += math.fsum(sums.blocks)
+    total.bytes += math.fsum(sums.bytes)
+    total.blocks_var += math.fsum(sums.blocks_var)
+    total.bytes_var += math.fsum(sums.bytes_var)
 
 
 def _normal(name: str) -> str:

@@ -15,7 +15,6 @@ from ._heap import Heap
 from ._weights import block_weight
 
 _Base: Any = tracemalloc._Traces  # type: ignore[attr-defined]
-_DEPTH_MAX = 65535
 
 Frames = Tuple[Tuple[str, int], ...]
 
@@ -53,27 +52,22 @@ class _Part:
         live = heap.live
         site = live.site[row]
         frames, _ = self.stacks[heap.sites.node[site]]
-        depth = live.depth[row]
-        total: Optional[int] = depth if depth else None
-        if depth == _DEPTH_MAX:
-            total = max(depth, len(frames))
-        return trace_tuple(
-            heap.domain_numbers[heap.sites.domain[site]], live.size[row], frames, total
-        )
+        domain = heap.domain_numbers[heap.sites.domain[site]]
+        return trace_tuple(domain, live.size[row], frames, live.depth[row] or None)
 
     def trace(self, row: int) -> Trace:
         heap = self.heap
         live = heap.live
         site = live.site[row]
         _, details = self.stacks[heap.sites.node[site]]
-        trace = Trace(self.raw(row), details)
+        trace = Trace(self.raw(row), details, live.depth[row] or None)
         trace.weight = block_weight(live.size[row], heap.rates[live.rate[row]])
         trace.domain_name = heap.domain_names[heap.sites.domain[site]]
         if self.clock is not None:
             trace.age = max(self.clock - live.time[row], 0) / 1000
         if heap.threads.tid:
-            trace.thread_id = heap.threads.tid[live.thread[row]]
-            trace.thread_name = heap.thread_name(live.thread[row])
+            trace.thread_id = heap.threads.tid[live.thread[row]] or None
+            trace.thread_name = heap.thread_name(live.thread[row]) or None
         return trace
 
 
