@@ -5,6 +5,7 @@
  */
 #include "core/profile.h"
 
+#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -145,7 +146,7 @@ uint32_t mp_profile_thread_locked(uint32_t *row, uint32_t *stamp)
     int64_t text = mp_strtab_intern(&mp_profile.strings, name, length_of(name, sizeof name));
     thread = mp_vec_at(&mp_profile.threads, *row);
     thread->tid = (uint64_t)mp_sys_gettid();
-    thread->ident = (uint64_t)(uintptr_t)__builtin_thread_pointer(); /* what pthread_self() is in glibc */
+    thread->ident = (uint64_t)pthread_self();
     thread->name = text < 0 ? 0 : (uint32_t)text;
     *stamp = ++thread->stamp;
     return *row;

@@ -18,6 +18,7 @@
 __thread struct mp_tls mp_tls __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
 static const struct mp_stack_source *source;
+static void (*look_before)(void);
 static void (*look_after)(uint64_t now_ms);
 static void (*start_pending)(void);
 static void *deep_frames;
@@ -42,6 +43,11 @@ void mp_sample_source(const struct mp_stack_source *stacks)
 void mp_sample_after(void (*look)(uint64_t now_ms))
 {
     look_after = look;
+}
+
+void mp_sample_before(void (*look)(void))
+{
+    look_before = look;
 }
 
 void mp_sample_pending(void (*dump)(void))
@@ -272,6 +278,9 @@ MP_COLD void mp_sample_add(const void *block, size_t size, enum mp_domain domain
         mp_profile_count(MP_LOST_REENTERED);
         return;
     }
+    if (look_before != NULL) {
+        look_before();
+    }
     uint64_t left = enter();
     if (deep_frames == NULL) {
         take_inline(block, size, domain, due);
@@ -292,6 +301,9 @@ MP_COLD bool mp_sample_forget(const void *block, struct mp_live_row *ret_row)
     if (mp_tls.inside) {
         mp_profile_count(MP_LOST_FREES);
         return false;
+    }
+    if (look_before != NULL) {
+        look_before();
     }
     uint64_t left = enter();
     mp_lock_take(&mp_profile.lock);

@@ -54,6 +54,8 @@ struct mp_stack_source {
 void mp_sample_source(const struct mp_stack_source *source);
 /* Called after a sample, outside all locks, with the sample clock: for snapshots that time triggers. */
 void mp_sample_after(void (*look)(uint64_t now_ms));
+/* Called before a sample is taken or forgotten, outside all locks. NULL: nobody looks. */
+void mp_sample_before(void (*look)(void));
 /* Starts a dump that was asked for while this thread was inside (mp_tls.dump_after). */
 void mp_sample_pending(void (*dump)(void));
 /* Room for stacks deeper than MP_STACK_INLINE; at attach. */

@@ -151,6 +151,9 @@ static bool start_core(void)
     mp_writer_init(&writer_options);
     mp_sample_source(&mp_py_stack_source);
     mp_sample_pending(mp_dump_pending);
+    if (mp_options.exit) {
+        mp_sample_before(mp_process_look);
+    }
     if (mp_options.interval_ms != 0) {
         interval_due_ms = mp_options.interval_ms;
         mp_sample_after(look_at_interval);
@@ -234,7 +237,7 @@ MP_EXPORT char *setlocale(int category, const char *locale)
         look_for_interpreter(__builtin_return_address(0));
     } else if (!mp_py.is_initialized()) {
         mp_py_hooks_install();
-        exit_taken = false; /* it lives again */
+        exit_taken = exit_taken && mp_py_finalizing(); /* else it is about to live again */
     }
     return mp_real_setlocale(category, locale);
 }

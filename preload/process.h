@@ -6,8 +6,9 @@
 #ifndef MP_PRELOAD_PROCESS_H
 #define MP_PRELOAD_PROCESS_H
 
-/* Called from interposed functions that the interpreter calls early and late in its life: sees whether it begins to
- * finalize, which is when the snapshot of MPROFILEEXIT is taken, with everything still alive. Cheap. */
+/* Sees whether the interpreter has begun to finalize, which is when the snapshot of MPROFILEEXIT is taken, with everything
+ * still alive. Called where CPython comes by early in its finalization: it restores its signal handlers, if it has
+ * any, and the first sampled block goes. Cheap. */
 void mp_process_look(void);
 
 #endif

@@ -38,7 +38,6 @@ enum how { HOW_BOOT, HOW_UNHOOKED, HOW_SMALL, HOW_WHOLE };
 static struct mp_py_allocator below[3]; /* written before the hooks above it are published */
 static enum how how_now;
 static const char *allocator = "unknown";
-static bool installed; /* at least once */
 
 /* The self-test watches what reaches the raw domain. */
 static struct {
@@ -339,7 +338,11 @@ static enum how self_test(void)
     size_t rounded_arrives = arrives(ROUNDED, &rounded);
     below[MP_DOMAIN_OBJ].free(below[MP_DOMAIN_OBJ].ctx, small);
     bool seen = rounded != NULL && free_is_seen(rounded);
-    if (small == NULL || small_arrives != 0 || rounded_arrives != ROUNDED) {
+    bool pymalloc = small != NULL && small_arrives == 0 && rounded_arrives == ROUNDED;
+    if (strcmp(allocator, "unknown") == 0) {
+        allocator = pymalloc ? "pymalloc" : rounded_arrives > ROUNDED ? "pymalloc_debug" : "malloc";
+    }
+    if (!pymalloc) {
         return HOW_WHOLE;
     }
     uint64_t rate = mp_profile.rates[mp_profile.rate];
@@ -371,9 +374,6 @@ static MP_COLD void boot(void)
     }
     testing = true;
     enum how how = self_test();
-    if (strcmp(allocator, "unknown") == 0) {
-        allocator = how == HOW_WHOLE ? "not pymalloc" : "pymalloc";
-    }
     publish(how == HOW_UNHOOKED && small_is_live() ? HOW_SMALL : how);
     testing = false;
 }
@@ -394,12 +394,11 @@ static bool in_place(enum mp_domain domain)
     return false;
 }
 
-/* CPython's name of what serves its objects. 3.12 takes a lock for it that does not exist before it begins to
- * initialize, which is when we come for the first time. */
+/* CPython's name of what serves its objects. 3.12 takes a lock for it that exists only while the runtime does, so it is
+ * not asked; the self-test finds a name. */
 static const char *ask_name(void)
 {
-    bool too_early = mp_py.minor == 12 && !installed;
-    const char *name = mp_py.allocator_name != NULL && !too_early ? mp_py.allocator_name() : NULL;
+    const char *name = mp_py.allocator_name != NULL && mp_py.minor != 12 ? mp_py.allocator_name() : NULL;
     return name != NULL ? name : "unknown";
 }
 
@@ -418,7 +417,6 @@ void mp_py_hooks_install(void)
     }
     mp_py.get_allocator(MP_DOMAIN_MEM, &below[MP_DOMAIN_MEM]);
     mp_py.get_allocator(MP_DOMAIN_OBJ, &below[MP_DOMAIN_OBJ]);
-    installed = true;
     publish(HOW_BOOT);
 }
 

@@ -9,6 +9,7 @@
  */
 #include "pyshim/interp.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #include "core/profile.h"
@@ -153,7 +154,7 @@ static const char *own_thread(enum mp_domain domain, bool *ret_attached)
     if (!*ret_attached && current != NULL && (domain == MP_DOMAIN_OBJ || domain == MP_DOMAIN_MEM)) {
         unsigned long ident;
         memcpy(&ident, current + mp_py.layout->tstate.thread_id, sizeof ident);
-        if (ident == (unsigned long)(uintptr_t)__builtin_thread_pointer()) {
+        if (ident == (unsigned long)pthread_self()) {
             *ret_attached = true;
             return current; /* of a subinterpreter */
         }
