@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""Which interpreters a test runs on, where the build is, and what the summary says of both.
+
+A test that takes `python` runs once for each interpreter that tests/pythons/find.py finds; one that is
+marked `few` only for the oldest, the system's, the newest and the free-threaded. `--pythons` narrows
+both. The interpreters of 3.8 to 3.15 that are not there are named at the end of the run, so that
+a green run never says more than it tested.
+"""
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Callable, List
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE / "pythons"), str(HERE / "e2e"), str(HERE.parent / "tools")]
+for name in [name for name in os.environ if name.startswith("MPROFILE")
+             and name not in ("MPROFILE_BUILD", "MPROFILE_PYTHONS", "MPROFILE_TEST_PYTHONS", "MPROFILE_PROGRAMS",
+                              "MPROFILE_TEST_LIMIT")]:
+    del os.environ[name]
+
+import find  # noqa: E402
+import harness  # noqa: E402
+
+PYTHONS: List[harness.Python] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pythons", default="all", metavar="all|few|VERSION,...",
+                     help="all (each its tests say), few (a representative few for every test), or versions"
+                          " as 3.11, 3.13.0, 3.13t")
+
+
+def representative(pythons: List[harness.Python]) -> List[harness.Python]:
+    """The oldest, the system's, the newest, and a free-threaded one: few, and unlike each other."""
+    with_gil = [python for python in pythons if not python.free_threaded]
+    chosen = with_gil[:1] + [python for python in pythons if python.path.startswith("/usr/bin/")][:1]
+    chosen += with_gil[-1:] + [python for python in pythons if python.free_threaded][:1]
+    return [python for python in pythons if python in chosen]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    PYTHONS[:] = [harness.Python.from_facts(facts) for facts in find.find()]
+    asked = config.getoption("--pythons")
+    if asked not in ("all", "few"):
+        wanted = asked.split(",")
+        PYTHONS[:] = [python for python in PYTHONS
+                      if any(python.version == word or python.minor_name == word for word in wanted)]
+    if not PYTHONS:
+        raise pytest.UsageError("no interpreter found: see tests/pythons/find.py")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "python" not in metafunc.fixturenames:
+        return
+    few = metafunc.definition.get_closest_marker("few") or metafunc.config.getoption("--pythons") == "few"
+    pythons = representative(PYTHONS) if few else PYTHONS
+    metafunc.parametrize("python", pythons, ids=[python.name for python in pythons], scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: List[pytest.Item]) -> None:
+    if config.getoption("--collect-only"):
+        return
+    for path in (harness.LIBRARY, harness.READER):
+        if not path.exists():
+            raise pytest.UsageError("%s is not there: build first, or say where in MPROFILE_BUILD" % path)
+
+
+def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:  # type: ignore[name-defined]
+    terminalreporter.section("interpreters")
+    for python in PYTHONS:
+        terminalreporter.line("tested: " + find.describe(python.facts))
+    there = {python.minor_name for python in PYTHONS}
+    for version in find.WANTED:
+        if version not in there:
+            terminalreporter.line("not tested: %s (no interpreter found)" % version)
+    if not any(python.free_threaded for python in PYTHONS):
+        terminalreporter.line("not tested: free-threaded (no interpreter found)")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> "Callable[..., harness.Running]":
+    """Starts programs under the profiler, in a folder of their own, and ends those that are left."""
+    started: List[harness.Running] = []
+
+    def start(*args: object, **keywords: object) -> harness.Running:
+        keywords.setdefault("cwd", tmp_path)
+        program = harness.Running(*args, **keywords)  # type: ignore[arg-type]
+        started.append(program)
+        return program
+
+    yield start  # type: ignore[misc]
+    for program in started:
+        program.kill()
+
+
+@pytest.fixture(scope="session")
+def programs() -> "Callable[[harness.Python], Path]":
+    """A folder of the packages of requirements-programs.txt for an interpreter; made once, kept in the cache.
+
+    One pip, that of the Python that runs pytest, installs for all of them: Debian's newer interpreters
+    have none. It would judge environment markers by itself, so they are judged here.
+    """
+    from packaging.requirements import Requirement
+
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    root = Path(os.environ.get("MPROFILE_PROGRAMS") or os.path.join(cache, "mprofile", "programs"))
+    wanted = [Requirement(line) for line in (HERE / "requirements-programs.txt").read_text().splitlines()
+              if line.strip() and not line.startswith("#")]
+
+    def folder(python: harness.Python) -> Path:
+        minor = "%d.%d" % python.minor
+        marker_facts = {"python_version": minor, "python_full_version": python.version,
+                        "implementation_name": "cpython"}
+        pins = ["%s%s" % (one.name, one.specifier) for one in wanted
+                if one.marker is None or one.marker.evaluate(marker_facts)]
+        where = root / (minor + "-" + hashlib.sha256("\n".join(pins).encode()).hexdigest()[:12])
+        if where.exists():
+            return where
+        part = where.with_name(where.name + ".part%d" % os.getpid())
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
+        pip += ["--no-compile", "--target", str(part), "--python-version", minor, "--only-binary=:all:"]
+        done = subprocess.run(pip + pins, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert done.returncode == 0, done.stdout
+        try:
+            part.rename(where)
+        except OSError:  # another run was quicker
+            assert where.exists()
+        return where
+
+    return folder

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""What tests/programs/known_lines.py is expected to look like: truths, and how far an estimate may be off."""
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
+
+from harness import PROGRAMS, Python, Running
+
+SIGMAS = 7.0  # one-sided tail of a normal: 1e-12; leaves room for the skew of small counts
+
+
+class Truth:
+    """One line: where it is, and what it keeps."""
+
+    def __init__(self, row: Mapping[str, Any], python: Python) -> None:
+        self.name: str = row["name"]
+        self.file: str = row["file"]
+        self.line: int = row["line"]
+        self.function: str = row["function"] if python.qualified else row["function"].split(".")[-1]
+        self.count: int = row["count"]
+        self.size: int = row["size"]
+        # What the interpreter adds or takes away by itself. A list's or dict's head may come out of a
+        # freelist (80 of each; up to 3.15) that an earlier allocation of another line filled.
+        self.low, self.high = 0, 0
+        if self.name in ("lists", "dicts"):
+            self.low = 80 * 200
+        if python.free_threaded:
+            # A list's items have a header of 8 bytes that getsizeof does not count; specialising a
+            # function for a further thread copies its bytecode.
+            self.high = 16 * 1024 + (8 * self.count if self.name == "lists" else 0)
+
+    @property
+    def key(self) -> Tuple[str, int]:
+        return os.path.basename(self.file), self.line
+
+    def sigma(self, rate: int) -> float:
+        """One standard error of the estimate at a rate, if each object were one allocation (the worst case)."""
+        if rate <= 1:
+            return 0.0
+        each = self.size / self.count
+        chance = -math.expm1(-each / rate)
+        return math.sqrt(self.count * (1 - chance) / chance) * each
+
+    def expected_samples(self, rate: int) -> float:
+        return self.count * -math.expm1(-(self.size / self.count) / rate)
+
+    def check(self, estimate: float, rate: int) -> None:
+        slack = SIGMAS * self.sigma(rate)
+        if rate > 1:  # whole samples: one more or less is always possible
+            slack += 2 * max(rate, self.size / self.count)
+        off = estimate - self.size
+        assert -self.low - slack <= off <= self.high + slack, "%s: %d estimated, %d true, at rate %d" % (
+            self.name, estimate, self.size, rate)
+
+
+def start(run: Callable[..., Running], python: Python, rate: str, *, scale: int = 1, env: Mapping[str, str] = {},
+          options: Sequence[str] = ()) -> Tuple[Running, List[Truth]]:
+    """Start the program, and wait until its memory is there."""
+    program = run(python, options=options, argv=[PROGRAMS / "known_lines.py"], args=[str(scale)],
+                  env={"MPROFILERATE": rate, **env})
+    truths = [Truth(row, python) for row in json.loads(program.line())]
+    program.ready()
+    return program, truths
+
+
+def functions(path: Path) -> Dict[Tuple[str, int], Tuple[str, str]]:
+    """(base name, line) to the whole file name and the function, of the nearest frame of each live trace."""
+    from harness import load
+
+    found: Dict[Tuple[str, int], Tuple[str, str]] = {}
+    for trace in load(path).traces:
+        near = trace.traceback[-1]  # as tracemalloc: most recent call last
+        found[os.path.basename(near.filename), near.lineno] = near.filename, near.name
+    return found
