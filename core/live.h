@@ -44,6 +44,10 @@ struct mp_live {
 extern const struct mp_filter *mp_live_filter;
 
 int mp_live_init(struct mp_live *live);
+/* The filter answers "maybe" for this address from now on. At start-up, at most MP_LIVE_PINS times; beyond that, and before
+ * there is a filter, for every address. */
+#define MP_LIVE_PINS 64
+void mp_live_pin(uint64_t address);
 /* Puts *row in. MP_OK; a negative enum mp_err; or 1 where the address was known: then *ret_old is the sample that it
  * replaces. */
 int mp_live_insert(struct mp_live *live, const struct mp_live_row *row, struct mp_live_row *ret_old);

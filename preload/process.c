@@ -25,6 +25,7 @@
 #include "core/say.h"
 #include "core/sys.h"
 #include "preload/dump.h"
+#include "preload/malloc.h"
 #include "preload/options.h"
 #include "preload/real.h"
 #include "preload/signals.h"
@@ -188,6 +189,11 @@ static void attach(void)
     write_facts();
     mp_dump_init();
     pthread_atfork(fork_prepare, fork_parent, fork_child);
+    if (mp_malloc_is_ours()) {
+        mp_py_hooks_malloc_counts();
+    } else {
+        mp_say("another malloc comes before ours: memory that C code takes by itself is not seen", NULL);
+    }
     mp_py_hooks_install();
     mp_signals_init(mp_options.signal);
     if (!mp_options.children) {
