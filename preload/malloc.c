@@ -13,6 +13,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,6 +166,50 @@ static void boot_free(void *block)
 bool mp_malloc_is_ours(void)
 {
     return dlsym(RTLD_DEFAULT, "malloc") == (void *)(uintptr_t)malloc;
+}
+
+static struct {
+    uintptr_t start, end;
+} allocator; /* the object that serves malloc; set at attach, then const */
+static bool is_glibc;
+
+static int find_allocator(struct dl_phdr_info *info, size_t size, void *unused)
+{
+    (void)size;
+    (void)unused;
+    uintptr_t start = UINTPTR_MAX, end = 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+        if (segment->p_type == PT_LOAD) {
+            uintptr_t from = info->dlpi_addr + segment->p_vaddr;
+            start = from < start ? from : start;
+            end = from + segment->p_memsz > end ? from + segment->p_memsz : end;
+        }
+    }
+    if ((uintptr_t)real.malloc < start || (uintptr_t)real.malloc >= end) {
+        return 0;
+    }
+    allocator.start = start;
+    allocator.end = end;
+    return 1;
+}
+
+void mp_malloc_learn(void)
+{
+    Dl_info info;
+    looked();
+    dl_iterate_phdr(find_allocator, NULL);
+    is_glibc = dladdr((void *)(uintptr_t)real.malloc, &info) != 0 && strstr(info.dli_fname, "/libc.so.6") != NULL;
+}
+
+bool mp_malloc_is_allocator(const void *code)
+{
+    return (uintptr_t)code >= allocator.start && (uintptr_t)code < allocator.end;
+}
+
+bool mp_malloc_is_glibc(void)
+{
+    return is_glibc;
 }
 
 static enum mp_domain domain_asked(void)

@@ -13,5 +13,11 @@
 
 /* True where the process's malloc is ours: nothing before us in the search order defines it. */
 bool mp_malloc_is_ours(void);
+/* Learns who serves malloc behind us; at attach. */
+void mp_malloc_learn(void);
+/* True where the code at this address belongs to the allocator behind us (or to us): what it maps is counted block by block. */
+bool mp_malloc_is_allocator(const void *code);
+/* True where the allocator behind us is glibc's own. */
+bool mp_malloc_is_glibc(void);
 
 #endif

@@ -29,6 +29,7 @@
 #include "preload/options.h"
 #include "preload/real.h"
 #include "preload/signals.h"
+#include "pyshim/arenas.h"
 #include "pyshim/hooks.h"
 #include "pyshim/interp.h"
 
@@ -189,6 +190,8 @@ static void attach(void)
     write_facts();
     mp_dump_init();
     pthread_atfork(fork_prepare, fork_parent, fork_child);
+    mp_malloc_learn();
+    mp_py_arenas_install(resolve);
     if (mp_malloc_is_ours()) {
         mp_py_hooks_malloc_counts();
     } else {
