@@ -19,8 +19,8 @@
 #include "preload/malloc.h"
 #include "pyshim/arenas.h"
 
-#define FIRST_MS 200
-#define LEAST_GAP_MS 1000
+#define FIRST_MS 50
+#define LEAST_GAP_MS 100
 /* A look that took t is followed by no other for 100 t. */
 #define GAP_FACTOR 100
 
