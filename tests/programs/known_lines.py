@@ -19,7 +19,8 @@ import re
 import sys
 import threading
 
-import known_other
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # which -I leaves out
+import known_other  # noqa: E402
 
 KIB, MIB = 1024, 1024 * 1024
 HERE = os.path.abspath(__file__)
