@@ -103,6 +103,7 @@ static inline void fresh_release(void)
     memset(why_nodes, 0, sizeof why_nodes);
     memset(&mp_tls, 0, sizeof mp_tls);
     memset(&fresh_stack, 0, sizeof fresh_stack);
+    look_before = NULL;
     look_after = NULL;
     start_pending = NULL;
     fresh_done_calls = 0;
