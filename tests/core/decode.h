@@ -60,12 +60,17 @@ struct decode_cursor {
 
 static inline uint32_t decode_crc(const uint8_t *bytes, size_t size)
 {
-    uint32_t c = 0xFFFFFFFFu;
-    for (size_t i = 0; i < size; i++) {
-        c ^= bytes[i];
+    static uint32_t table[256];
+    for (uint32_t i = 0; i < 256 && table[255] == 0; i++) {
+        uint32_t c = i;
         for (int bit = 0; bit < 8; bit++) {
             c = c & 1 ? c >> 1 ^ 0xEDB88320u : c >> 1;
         }
+        table[i] = c;
+    }
+    uint32_t c = 0xFFFFFFFFu;
+    for (size_t i = 0; i < size; i++) {
+        c = table[(c ^ bytes[i]) & 0xFF] ^ c >> 8;
     }
     return ~c;
 }

@@ -390,7 +390,7 @@ static void memory_refused_is_counted(void **state)
 {
     (void)state;
     uint32_t inits = 0;
-    for (int granted = 0; granted < 40; granted++) {
+    for (int granted = 0; granted < 36; granted++) {
         fresh_release();
         mp_sample_source(&fresh_source);
         mp_sys_map_fail_after(granted);

@@ -262,16 +262,18 @@ static void a_heap_that_shrank(void **state)
     decode_free(&d);
 }
 
-static bool stop;
+enum { GROWERS = 2, GROWN = 15000 };
+
+static uint32_t growing;
 
 /* New functions, nodes, strings, sites, threads and rates all the time. */
 static void *grow(void *argument)
 {
-    uint32_t number = (uint32_t)(uintptr_t)argument * 10000000 + 1;
-    while (!__atomic_load_n(&stop, __ATOMIC_RELAXED) && number % 10000000 < 150000) {
-        fresh_frame(number++);
-        if (number % 50 == 0) {
-            mp_profile_set_rate(number / 50 % 2);
+    uint32_t first = (uint32_t)(uintptr_t)argument * 10000000;
+    for (uint32_t number = first + 1; number < first + GROWN; number++) {
+        fresh_frame(number);
+        if (number % 200 == 0) {
+            mp_profile_set_rate(number / 200 % 2 != 0 ? 1 : 2 + number / 400 % 40);
         }
         uint64_t address = (uint64_t)number * 64;
         fresh_alloc(address, 64);
@@ -279,6 +281,7 @@ static void *grow(void *argument)
             fresh_free(address);
         }
     }
+    __atomic_fetch_sub(&growing, 1, __ATOMIC_RELAXED);
     return NULL;
 }
 
@@ -286,19 +289,24 @@ static void *grow(void *argument)
 static void tables_that_grow_meanwhile(void **state)
 {
     (void)state;
-    pthread_t threads[2];
-    __atomic_store_n(&stop, false, __ATOMIC_RELAXED);
-    for (uintptr_t i = 0; i < 2; i++) {
+    pthread_t threads[GROWERS];
+    __atomic_store_n(&growing, GROWERS, __ATOMIC_RELAXED);
+    for (uintptr_t i = 0; i < GROWERS; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, grow, (void *)(i + 1)), 0);
     }
-    for (int i = 0; i < 12; i++) {
+    bool last = false;
+    for (int i = 0; i < 20 && !last; i++) {
+        last = __atomic_load_n(&growing, __ATOMIC_RELAXED) == 0;
         struct decoded d = written(false);
         decode_free(&d);
     }
-    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < GROWERS; i++) {
         pthread_join(threads[i], NULL);
     }
+    struct decoded d = written(false);
+    assert_int_equal(d.function_count, mp_vec_count(&mp_profile.tree.functions));
+    assert_true(d.rate_count > 30);
+    decode_free(&d);
 }
 
 int main(void)
