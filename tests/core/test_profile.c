@@ -34,6 +34,10 @@ static void it_begins_empty(void **state)
     assert_int_equal(mp_profile.live.index.rows, 0);
     assert_int_equal(mp_vec_count(&mp_profile.threads), 1);
     assert_true(mp_sys_mapped() < 2u << 20);
+    assert_true(mp_profile_own_bytes() < mp_sys_mapped() / 2);
+    uint64_t own = mp_profile_own_bytes();
+    mp_vec_push(&mp_profile.live.rows);
+    assert_int_equal(mp_profile_own_bytes(), own + sizeof(struct mp_live_row));
     assert_true(mp_profile_clock_ms() < 60000);
 }
 

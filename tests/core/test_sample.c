@@ -207,6 +207,20 @@ static void a_failed_realloc_changes_nothing(void **state)
     assert_int_equal(live_rows(), 2);
 }
 
+/* A peak that a failed realloc makes is of that moment, not of the block's first. */
+static void a_restored_block_peaks_now(void **state)
+{
+    (void)state;
+    struct mp_live_row row;
+    fresh_alloc(0x1000, 100);
+    assert_true(mp_sample_forget((void *)0x1000, &row));
+    mp_profile.start_ms -= 5000;
+    fresh_alloc(0x2000, 50);
+    mp_sample_restore(&row);
+    assert_true(mp_profile.sites.peak_bytes == 150);
+    assert_true(mp_profile.sites.peak_ms >= 4900); /* the coarse clock is late by a tick */
+}
+
 static void an_address_that_is_known_is_replaced(void **state)
 {
     (void)state;
@@ -288,6 +302,27 @@ static void somebody_looks_after_each_sample(void **state)
     looked_at = 0;
     fresh_free(0x1000);
     assert_true(looked_at == 0);
+}
+
+static uint32_t looks;
+
+static void look_first(void)
+{
+    assert_false(mp_tls.inside);
+    assert_int_equal(mp_profile.live.index.rows, looks++); /* the block is not there yet, or still */
+}
+
+static void somebody_looks_before_each_sample(void **state)
+{
+    (void)state;
+    looks = 0;
+    mp_sample_before(look_first);
+    fresh_alloc(0x1000, 1);
+    fresh_free(0x1000);
+    assert_int_equal(looks, 2);
+    mp_sample_before(NULL);
+    fresh_alloc(0x1000, 1);
+    assert_int_equal(looks, 2);
 }
 
 /* What is counted above is not counted below, whatever its size; SIZE_MAX as well. */
@@ -493,9 +528,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(why_there_is_no_stack, fresh, done),
         cmocka_unit_test_setup_teardown(deep_stacks_are_cut, fresh, done),
         cmocka_unit_test_setup_teardown(a_failed_realloc_changes_nothing, fresh, done),
+        cmocka_unit_test_setup_teardown(a_restored_block_peaks_now, fresh, done),
         cmocka_unit_test_setup_teardown(an_address_that_is_known_is_replaced, fresh, done),
         cmocka_unit_test_setup_teardown(nobody_enters_twice, fresh, done),
         cmocka_unit_test_setup_teardown(somebody_looks_after_each_sample, fresh, done),
+        cmocka_unit_test_setup_teardown(somebody_looks_before_each_sample, fresh, done),
         cmocka_unit_test_setup_teardown(masked_is_not_counted, fresh, done),
         cmocka_unit_test_setup_teardown(huge_sizes_do_not_stop_the_countdown, fresh, done),
         cmocka_unit_test_setup_teardown(rows_of_threads_are_used_again, fresh, done),
