@@ -147,6 +147,18 @@ static inline const struct mp_site *fresh_site(uint32_t id)
     return mp_vec_at(&mp_profile.sites.rows, id);
 }
 
+/* The live sample at this address, or NULL. */
+static inline const struct mp_live_row *fresh_live(uint64_t address)
+{
+    for (uint32_t i = 1; i < mp_vec_count(&mp_profile.live.rows); i++) {
+        const struct mp_live_row *row = mp_vec_at(&mp_profile.live.rows, i);
+        if (row->address == address) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
 static inline uint64_t fresh_count(enum mp_count what)
 {
     return __atomic_load_n(&mp_profile.counts[what], __ATOMIC_RELAXED);
