@@ -179,8 +179,8 @@ static void failures_are_said(void **state)
     assert_true(pread(mine, text, sizeof text - 1, 0) > 0);
     close(mine);
     snprintf(want, sizeof want,
-             "mprofile: cannot write the snapshot %s/missing/x.bin: No such file or directory; "
-             "the program runs on\nmprofile: wrote %s/good.2.bin\n",
+             "mprofile: cannot write a snapshot: No such file or directory: %s/missing/x.bin\n"
+             "mprofile: wrote %s/good.2.bin\n",
              folder, folder);
     assert_string_equal(text, want);
 }
