@@ -13,10 +13,13 @@
 #define FILTER_STEP 32
 
 /* Before the first sample: one counter, zero. (A flexible member cannot be initialised portably.) */
-static const struct {
+static struct {
     uint64_t mask;
     uint8_t counts[8];
 } filter_empty = {0, {0}};
+
+static uint64_t pins[MP_LIVE_PINS];
+static uint32_t pin_count;
 
 const struct mp_filter *mp_live_filter = (const struct mp_filter *)(const void *)&filter_empty;
 
@@ -35,11 +38,27 @@ static struct mp_filter *filter_now(void)
     return (struct mp_filter *)(uintptr_t)mp_live_filter;
 }
 
+static void pin(struct mp_filter *filter)
+{
+    for (uint32_t i = 0; i < pin_count; i++) {
+        filter->counts[mp_filter_slot(pins[i]) & filter->mask] = UINT8_MAX;
+    }
+}
+
+void mp_live_pin(uint64_t address)
+{
+    if (pin_count < MP_LIVE_PINS) {
+        pins[pin_count++] = address;
+    }
+    pin(filter_now());
+}
+
 static struct mp_filter *filter_make(uint32_t log2)
 {
     struct mp_filter *filter = mp_sys_map(sizeof *filter + ((size_t)1 << log2));
     if (filter != NULL) {
         filter->mask = ((uint64_t)1 << log2) - 1;
+        pin(filter);
     }
     return filter;
 }

@@ -89,6 +89,26 @@ static void leave(uint64_t left)
     }
 }
 
+/* The self-test's: at attach, before there are other threads. */
+static bool probing;
+static size_t probe_seen;
+static uint64_t probe_left;
+
+void mp_sample_probe_start(void)
+{
+    probe_left = mp_tls.left;
+    probe_seen = 0;
+    probing = true;
+    mp_tls.left = 0;
+}
+
+size_t mp_sample_probe_stop(void)
+{
+    probing = false;
+    mp_tls.left = probe_left;
+    return probe_seen;
+}
+
 static void draw(void)
 {
     mp_tls.rate = __atomic_load_n(&mp_profile.rate, __ATOMIC_ACQUIRE);
@@ -115,6 +135,14 @@ MP_COLD uint32_t mp_sample_due(size_t size)
     uint64_t bytes = (uint64_t)size + (size == 0);
     mp_tls.left += bytes; /* as it was before mp_hot_count */
     if (mp_tls.inside || mp_tls.left > MP_LEFT_NEVER / 2) {
+        return 0;
+    }
+    if (MP_UNLIKELY(probing)) {
+        probe_seen = size;
+        return 0;
+    }
+    if (!mp_profile.ready) { /* no Python yet, or never */
+        mp_tls.left = OFF_DISTANCE;
         return 0;
     }
     if (!mp_tls.known) {

@@ -69,6 +69,10 @@ void mp_sample_add(const void *block, size_t size, enum mp_domain domain, uint32
 bool mp_sample_forget(const void *block, struct mp_live_row *ret_row);
 /* The same for a free, which has no use for the row. */
 void mp_sample_drop(const void *block);
+/* For a self-test: between these two, what this thread asks for is not sampled but seen. _stop returns the size last seen
+ * by mp_sample_due, or 0. */
+void mp_sample_probe_start(void);
+size_t mp_sample_probe_stop(void);
 /* A realloc failed: the sample that was forgotten lives on. */
 void mp_sample_restore(const struct mp_live_row *row);
 /* Around a fork: all locks are held, so that the child finds whole tables. */

@@ -315,6 +315,7 @@ void mp_sections_tables(struct mp_out *out)
     uint32_t rates = small_sections(out); /* early: nothing of a file that was cut can be weighed without the rates */
     proc_section(out, "/proc/self/status");
     proc_section(out, "/proc/self/statm");
+    proc_section(out, "/proc/self/smaps_rollup");
     live_sections(out, rates);
     site_sections(out);
     triple_sections(out, "NODE", &mp_profile.tree.nodes, 1);

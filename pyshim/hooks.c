@@ -39,93 +39,12 @@ static struct mp_py_allocator below[3]; /* written before the hooks above it are
 static enum how how_now;
 static const char *allocator = "unknown";
 
-/* The self-test watches what reaches the raw domain. */
-static struct {
-    bool on;
-    size_t seen;
-} probe;
+static bool malloc_counts; /* libc's malloc is interposed */
 
-/* The raw domain. */
-
-static MP_COLD void *raw_malloc_slow(void *ctx, size_t size)
+static enum mp_domain asked_or(enum mp_domain domain)
 {
-    if (probe.on) {
-        probe.seen = size;
-        mp_tls.left = 0;
-        return below[MP_DOMAIN_RAW].malloc(ctx, size);
-    }
-    enum mp_domain asker = mp_tls.asker != 0 ? (enum mp_domain)(mp_tls.asker - 1) : MP_DOMAIN_RAW;
-    uint32_t due = mp_sample_due(size);
-    void *block = below[MP_DOMAIN_RAW].malloc(ctx, size);
-    if (due != 0 && block != NULL) {
-        mp_sample_add(block, size, asker, due);
-    }
-    return block;
+    return mp_tls.asker != 0 ? (enum mp_domain)(mp_tls.asker - 1) : domain;
 }
-
-static void *raw_malloc(void *ctx, size_t size)
-{
-    if (MP_LIKELY(!mp_hot_count(size))) {
-        return below[MP_DOMAIN_RAW].malloc(ctx, size);
-    }
-    return raw_malloc_slow(ctx, size);
-}
-
-static MP_COLD void *raw_calloc_slow(void *ctx, size_t count, size_t size)
-{
-    enum mp_domain asker = mp_tls.asker != 0 ? (enum mp_domain)(mp_tls.asker - 1) : MP_DOMAIN_RAW;
-    uint32_t due = mp_sample_due(count * size);
-    void *block = below[MP_DOMAIN_RAW].calloc(ctx, count, size);
-    if (due != 0 && block != NULL) {
-        mp_sample_add(block, count * size, asker, due);
-    }
-    return block;
-}
-
-static void *raw_calloc(void *ctx, size_t count, size_t size)
-{
-    if (MP_LIKELY(!mp_hot_count(count * size))) { /* CPython has refused products that overflow */
-        return below[MP_DOMAIN_RAW].calloc(ctx, count, size);
-    }
-    return raw_calloc_slow(ctx, count, size);
-}
-
-/* A realloc is the old record out and one draw on the whole new size. */
-static MP_COLD void *raw_realloc_slow(void *ctx, void *old, size_t size, bool ran_out)
-{
-    enum mp_domain asker = mp_tls.asker != 0 ? (enum mp_domain)(mp_tls.asker - 1) : MP_DOMAIN_RAW;
-    struct mp_live_row row;
-    bool forgotten = mp_hot_maybe_sampled(old) && mp_sample_forget(old, &row);
-    uint32_t due = ran_out ? mp_sample_due(size) : 0;
-    void *block = below[MP_DOMAIN_RAW].realloc(ctx, old, size);
-    if (block == NULL) {
-        if (forgotten) {
-            mp_sample_restore(&row);
-        }
-    } else if (due != 0) {
-        mp_sample_add(block, size, asker, due);
-    }
-    return block;
-}
-
-static void *raw_realloc(void *ctx, void *old, size_t size)
-{
-    bool ran_out = mp_hot_count(size);
-    if (MP_LIKELY(!ran_out && !mp_hot_maybe_sampled(old))) {
-        return below[MP_DOMAIN_RAW].realloc(ctx, old, size);
-    }
-    return raw_realloc_slow(ctx, old, size, ran_out);
-}
-
-static void raw_free(void *ctx, void *block)
-{
-    if (mp_hot_maybe_sampled(block)) {
-        mp_sample_drop(block);
-    }
-    below[MP_DOMAIN_RAW].free(ctx, block);
-}
-
-/* mem and obj. `zeroed` tells calloc from malloc; the constants fold in each instance. */
 
 MP_INLINE void *ask(enum mp_domain domain, void *ctx, size_t size, bool zeroed)
 {
@@ -139,6 +58,109 @@ static void *ask_masked(enum mp_domain domain, void *ctx, size_t size, bool zero
     mp_hot_unmask(left);
     return block;
 }
+
+static void *realloc_masked(enum mp_domain domain, void *ctx, void *old, size_t size)
+{
+    uint64_t left = mp_hot_mask();
+    void *block = below[domain].realloc(ctx, old, size);
+    mp_hot_unmask(left);
+    return block;
+}
+
+/* The raw domain, counted here. */
+
+static MP_COLD void *raw_slow(void *ctx, size_t size, bool zeroed)
+{
+    enum mp_domain asker = asked_or(MP_DOMAIN_RAW);
+    uint32_t due = mp_sample_due(size);
+    void *block = ask_masked(MP_DOMAIN_RAW, ctx, size, zeroed);
+    if (due != 0 && block != NULL) {
+        mp_sample_add(block, size, asker, due);
+    }
+    return block;
+}
+
+static void *raw_count_malloc(void *ctx, size_t size)
+{
+    if (MP_LIKELY(!mp_hot_count(size))) {
+        return ask_masked(MP_DOMAIN_RAW, ctx, size, false);
+    }
+    return raw_slow(ctx, size, false);
+}
+
+static void *raw_count_calloc(void *ctx, size_t count, size_t size)
+{
+    if (MP_LIKELY(!mp_hot_count(count * size))) { /* CPython has refused products that overflow */
+        return ask_masked(MP_DOMAIN_RAW, ctx, count * size, true);
+    }
+    return raw_slow(ctx, count * size, true);
+}
+
+/* A realloc is the old record out and one draw on the whole new size. */
+static MP_COLD void *raw_realloc_slow(void *ctx, void *old, size_t size, bool ran_out)
+{
+    enum mp_domain asker = asked_or(MP_DOMAIN_RAW);
+    struct mp_live_row row;
+    bool forgotten = mp_hot_maybe_sampled(old) && mp_sample_forget(old, &row);
+    uint32_t due = ran_out ? mp_sample_due(size) : 0;
+    void *block = realloc_masked(MP_DOMAIN_RAW, ctx, old, size);
+    if (block == NULL) {
+        if (forgotten) {
+            mp_sample_restore(&row);
+        }
+    } else if (due != 0) {
+        mp_sample_add(block, size, asker, due);
+    }
+    return block;
+}
+
+static void *raw_count_realloc(void *ctx, void *old, size_t size)
+{
+    bool ran_out = mp_hot_count(size);
+    if (MP_LIKELY(!ran_out && !mp_hot_maybe_sampled(old))) {
+        return realloc_masked(MP_DOMAIN_RAW, ctx, old, size);
+    }
+    return raw_realloc_slow(ctx, old, size, ran_out);
+}
+
+static void raw_count_free(void *ctx, void *block)
+{
+    if (mp_hot_maybe_sampled(block)) {
+        mp_sample_drop(block);
+    }
+    below[MP_DOMAIN_RAW].free(ctx, block);
+}
+
+/* The raw domain, where libc's malloc below counts the very same bytes: only who asks is handed down. */
+
+static void *raw_label_malloc(void *ctx, size_t size)
+{
+    uint8_t asker = mp_tls.asker;
+    mp_tls.asker = asker != 0 ? asker : MP_DOMAIN_RAW + 1;
+    void *block = below[MP_DOMAIN_RAW].malloc(ctx, size);
+    mp_tls.asker = asker;
+    return block;
+}
+
+static void *raw_label_calloc(void *ctx, size_t count, size_t size)
+{
+    uint8_t asker = mp_tls.asker;
+    mp_tls.asker = asker != 0 ? asker : MP_DOMAIN_RAW + 1;
+    void *block = below[MP_DOMAIN_RAW].calloc(ctx, count, size);
+    mp_tls.asker = asker;
+    return block;
+}
+
+static void *raw_label_realloc(void *ctx, void *old, size_t size)
+{
+    uint8_t asker = mp_tls.asker;
+    mp_tls.asker = asker != 0 ? asker : MP_DOMAIN_RAW + 1;
+    void *block = below[MP_DOMAIN_RAW].realloc(ctx, old, size);
+    mp_tls.asker = asker;
+    return block;
+}
+
+/* mem and obj. `zeroed` tells calloc from malloc; the constants fold in each instance. */
 
 /* pymalloc passes it on to the raw domain, where it is counted as the asker's. */
 MP_INLINE void *ask_large(enum mp_domain domain, void *ctx, size_t size, bool zeroed)
@@ -180,20 +202,12 @@ MP_INLINE void *hook_ask(enum mp_domain domain, enum how how, void *ctx, size_t 
         return ask_slow(domain, how, ctx, size, zeroed);
     }
     if (MP_LIKELY(size - 1 < SMALL_MAX)) {
-        if (MP_LIKELY(!mp_hot_count(size))) {
+        if (MP_LIKELY(!mp_hot_count_some(size))) {
             return ask(domain, ctx, size, zeroed);
         }
         return ask_slow(domain, how, ctx, size, zeroed);
     }
     return ask_large(domain, ctx, size, zeroed);
-}
-
-static void *realloc_masked(enum mp_domain domain, void *ctx, void *old, size_t size)
-{
-    uint64_t left = mp_hot_mask();
-    void *block = below[domain].realloc(ctx, old, size);
-    mp_hot_unmask(left);
-    return block;
 }
 
 /* Where free is not hooked, a sampled block is the raw domain's, whose hook forgets it on the way. */
@@ -304,17 +318,12 @@ static void publish(enum how how)
     how_now = how;
 }
 
-/* The size in which a request of the obj domain arrives in the raw domain; 0: it does not. */
-static size_t arrives(size_t size, void **ret_block)
+/* The size in which a request of the domain arrives where the next one below counts; 0: it does not. */
+static size_t arrives(enum mp_domain domain, size_t size, void **ret_block)
 {
-    uint64_t left = mp_tls.left;
-    probe.seen = 0;
-    probe.on = true;
-    mp_tls.left = 0;
-    *ret_block = below[MP_DOMAIN_OBJ].malloc(below[MP_DOMAIN_OBJ].ctx, size);
-    probe.on = false;
-    mp_tls.left = left;
-    return probe.seen;
+    mp_sample_probe_start();
+    *ret_block = below[domain].malloc(below[domain].ctx, size);
+    return mp_sample_probe_stop();
 }
 
 /* A record of the block goes when the block is freed through the obj domain's own free. */
@@ -334,8 +343,8 @@ static bool free_is_seen(void *block)
 static enum how self_test(void)
 {
     void *small, *rounded;
-    size_t small_arrives = arrives(SMALL_MAX, &small);
-    size_t rounded_arrives = arrives(ROUNDED, &rounded);
+    size_t small_arrives = arrives(MP_DOMAIN_OBJ, SMALL_MAX, &small);
+    size_t rounded_arrives = arrives(MP_DOMAIN_OBJ, ROUNDED, &rounded);
     below[MP_DOMAIN_OBJ].free(below[MP_DOMAIN_OBJ].ctx, small);
     bool seen = rounded != NULL && free_is_seen(rounded);
     bool pymalloc = small != NULL && small_arrives == 0 && rounded_arrives == ROUNDED;
@@ -383,7 +392,7 @@ static bool in_place(enum mp_domain domain)
     struct mp_py_allocator top;
     mp_py.get_allocator((int)domain, &top);
     if (domain == MP_DOMAIN_RAW) {
-        return top.malloc == raw_malloc;
+        return top.malloc == raw_count_malloc || top.malloc == raw_label_malloc;
     }
     const struct mp_py_allocator *hooks = domain == MP_DOMAIN_MEM ? mem_hooks : obj_hooks;
     for (size_t how = 0; how < MP_COUNT(mem_hooks); how++) {
@@ -402,6 +411,26 @@ static const char *ask_name(void)
     return name != NULL ? name : "unknown";
 }
 
+/* Debug hooks below ask for more than they were asked: then the raw domain counts, and malloc is masked. */
+static void install_raw(void)
+{
+    mp_py.get_allocator(MP_DOMAIN_RAW, &below[MP_DOMAIN_RAW]);
+    void *ctx = below[MP_DOMAIN_RAW].ctx, *block = NULL;
+    bool label = malloc_counts && arrives(MP_DOMAIN_RAW, ROUNDED, &block) == ROUNDED;
+    below[MP_DOMAIN_RAW].free(ctx, block);
+    struct mp_py_allocator raw = {ctx, raw_count_malloc, raw_count_calloc, raw_count_realloc, raw_count_free};
+    if (label) {
+        raw = (struct mp_py_allocator){ctx, raw_label_malloc, raw_label_calloc, raw_label_realloc,
+                                       below[MP_DOMAIN_RAW].free};
+    }
+    mp_py.set_allocator(MP_DOMAIN_RAW, &raw);
+}
+
+void mp_py_hooks_malloc_counts(void)
+{
+    malloc_counts = true;
+}
+
 void mp_py_hooks_install(void)
 {
     if (mp_py_has_thread() || mp_py.is_initialized() ||
@@ -410,10 +439,7 @@ void mp_py_hooks_install(void)
     }
     allocator = ask_name();
     if (!in_place(MP_DOMAIN_RAW)) {
-        mp_py.get_allocator(MP_DOMAIN_RAW, &below[MP_DOMAIN_RAW]);
-        struct mp_py_allocator raw = {below[MP_DOMAIN_RAW].ctx, raw_malloc, raw_calloc, raw_realloc,
-                                      raw_free};
-        mp_py.set_allocator(MP_DOMAIN_RAW, &raw);
+        install_raw();
     }
     mp_py.get_allocator(MP_DOMAIN_MEM, &below[MP_DOMAIN_MEM]);
     mp_py.get_allocator(MP_DOMAIN_OBJ, &below[MP_DOMAIN_OBJ]);

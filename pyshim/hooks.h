@@ -13,6 +13,9 @@
  * state exists: from then on nobody replaces allocators but tracers, which wrap ours. */
 void mp_py_hooks_install(void);
 
+/* To be said before the first installation: libc's malloc counts, so what Python asks of it is not counted here. */
+void mp_py_hooks_malloc_counts(void);
+
 /* What served Python's objects before we wrapped it, by CPython's own name; "unknown". */
 const char *mp_py_hooks_allocator(void);
 

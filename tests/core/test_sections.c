@@ -53,7 +53,7 @@ static void nothing_yet(void **state)
     assert_int_equal(d.function_count, 1);
     assert_int_equal(d.string_count, 1);
     assert_int_equal(d.thread_count, 1);
-    assert_int_equal(d.proc_sections, 2);
+    assert_int_equal(d.proc_sections, 3);
     assert_int_equal(d.generation_count, 1);
     assert_int_equal(d.pids[0], getpid());
     assert_int_equal(d.rate_count, 1);
