@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A program that only fragments: blocks of mixed sizes from malloc, nearly all freed, a few between them kept.
 
-What is kept is little, but lies on so many pages, and at the heap's end, that malloc can give nothing back.
-With the argument `goes-on` the program allocates a little after that, as programs do. Says `ready` when about 100 MB are free,
-and holds until its standard input closes.
+What is kept is little, but lies on so many pages, and at the heap's end, that malloc gives nothing back
+by itself. With the argument `goes-on` the program allocates a little after that, as programs do. Says
+`ready` when about 90 MB are free, and holds until its standard input closes.
 """
 import ctypes
 import sys
