@@ -370,7 +370,8 @@ static bool small_is_live(void)
     for (uint32_t i = 1; i < rows->count && !found; i++) {
         const struct mp_live_row *row = mp_vec_at(rows, i);
         const struct mp_site *site = mp_vec_at(&mp_profile.sites.rows, row->site);
-        found = row->address != 0 && row->size <= SMALL_MAX && site->domain != MP_DOMAIN_RAW;
+        found = row->address != 0 && row->size <= SMALL_MAX &&
+                (site->domain == MP_DOMAIN_MEM || site->domain == MP_DOMAIN_OBJ);
     }
     mp_lock_release(&mp_profile.lock);
     return found;

@@ -45,7 +45,12 @@ def representative(pythons: List[harness.Python]) -> List[harness.Python]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    PYTHONS[:] = [harness.Python.from_facts(facts) for facts in find.find()]
+    builds = {}  # of one build that was unpacked twice, the one with a shared library to embed
+    for facts in find.find():
+        build = facts["build"], facts["shared"], facts["free_threaded"], facts["debug"]
+        if build not in builds or (facts["shared_library"] and not builds[build]["shared_library"]):
+            builds[build] = facts
+    PYTHONS[:] = [harness.Python.from_facts(facts) for facts in builds.values()]
     asked = config.getoption("--pythons")
     if asked not in ("all", "few"):
         wanted = asked.split(",")
