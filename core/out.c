@@ -138,7 +138,7 @@ uint32_t mp_out_room(const struct mp_out *out)
 void mp_out_bytes(struct mp_out *out, const void *bytes, size_t size)
 {
     if (size > mp_out_room(out)) {
-        out->error = EFBIG; /* a bug: sections are sized by their makers */
+        out->error = out->error != 0 ? out->error : EFBIG; /* a bug: sections are sized by their makers */
         return;
     }
     memcpy(out->buffer + out->used, bytes, size);

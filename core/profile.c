@@ -69,8 +69,8 @@ int mp_profile_set_rate(uint64_t rate)
     if (row == MP_RATES_MAX) {
         result = MP_ERR_FULL;
     } else {
-        mp_profile.rates[row] = rate;
         if (row == mp_profile.rate_count) {
+            mp_profile.rates[row] = rate;
             mp_profile.rate_count++;
         }
         __atomic_store_n(&mp_profile.rate, row, __ATOMIC_RELEASE);

@@ -116,11 +116,16 @@ static void draw(void)
     mp_tls.left = rate == MP_RATE_OFF ? OFF_DISTANCE : mp_distance_draw(rate, &mp_tls.random);
 }
 
-static void make_known(void)
+static void seed(void)
 {
     uint64_t nth = __atomic_add_fetch(&mp_profile.seeded_threads, 1, __ATOMIC_RELAXED);
     uint64_t mix = mp_profile.seed + nth * 0xD1342543DE82EF95ull;
     mp_tls.random = mp_random_next(&mix);
+}
+
+static void make_known(void)
+{
+    seed();
     mp_tls.known = true;
     draw();
 }
@@ -177,6 +182,7 @@ void mp_sample_fork_child(void)
     mp_profile_forked();
     mp_tls.thread = 0;
     if (mp_tls.inside) {
+        seed(); /* the distance under way was drawn by the parent, and is good for one sample of each */
         return;
     }
     mp_lock_reset(&mp_profile.lock);

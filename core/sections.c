@@ -302,6 +302,7 @@ static void proc_section(struct mp_out *out, const char *path)
 
 void mp_sections_tables(struct mp_out *out)
 {
+    small_sections(out); /* early: nothing of a file that was cut can be weighed without the rates */
     proc_section(out, "/proc/self/status");
     proc_section(out, "/proc/self/statm");
     live_sections(out);
@@ -310,5 +311,4 @@ void mp_sections_tables(struct mp_out *out)
     triple_sections(out, "FUNC", &mp_profile.tree.functions, 0);
     thread_sections(out);
     string_sections(out);
-    small_sections(out);
 }

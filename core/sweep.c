@@ -20,6 +20,7 @@
 
 static const char prefix[] = ".mprofile-";
 static const char suffix[] = ".tmp";
+static const char hex[] = "0123456789abcdef";
 
 /* As the kernel writes it (getdents64(2)). */
 struct entry {
@@ -36,12 +37,12 @@ static size_t folder_length(const char *path)
     return slash == NULL ? 0 : (size_t)(slash - path) + 1;
 }
 
-int mp_sweep_temporary(const char *path, int pid, char *ret_path)
+int mp_sweep_temporary(const char *path, int pid, uint64_t uid, char *ret_path)
 {
     size_t folder = folder_length(path);
     char digits[21];
     mp_say_number((uint64_t)pid, digits);
-    if (folder + sizeof prefix + sizeof digits + sizeof suffix > MP_PATH_MAX) {
+    if (folder + sizeof prefix + sizeof digits + 1 + 16 + sizeof suffix > MP_PATH_MAX) {
         return ENAMETOOLONG;
     }
     memcpy(ret_path, path, folder);
@@ -49,7 +50,12 @@ int mp_sweep_temporary(const char *path, int pid, char *ret_path)
     memcpy(to, prefix, sizeof prefix - 1);
     to += sizeof prefix - 1;
     memcpy(to, digits, strlen(digits));
-    memcpy(to + strlen(digits), suffix, sizeof suffix);
+    to += strlen(digits);
+    *to++ = '-';
+    for (int shift = 60; shift >= 0; shift -= 4) {
+        *to++ = hex[(uid >> shift) & 15];
+    }
+    memcpy(to, suffix, sizeof suffix);
     return 0;
 }
 
@@ -63,7 +69,7 @@ static int pid_of(const char *name)
     for (name += sizeof prefix - 1; *name >= '0' && *name <= '9' && pid < 100000000; name++) {
         pid = pid * 10 + (*name - '0');
     }
-    return strcmp(name, suffix) == 0 ? pid : 0;
+    return *name == '-' && strspn(name + 1, hex) == 16 && strcmp(name + 17, suffix) == 0 ? pid : 0;
 }
 
 static void look_at(int folder, const char *name, int self)

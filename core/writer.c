@@ -109,7 +109,8 @@ static int choose_name(uint64_t time_s, uint64_t *ret_number)
 /* Opens the temporary: 0 and *ret_fd, or positive errno. */
 static int open_temporary(int *ret_fd)
 {
-    int error = mp_sweep_temporary(final_path, mp_sys_getpid(), temporary_path);
+    uint64_t uid = mp_profile.lineage[mp_profile.generation].uid;
+    int error = mp_sweep_temporary(final_path, mp_sys_getpid(), uid, temporary_path);
     if (error != 0) {
         return error;
     }

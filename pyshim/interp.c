@@ -189,6 +189,10 @@ static void collect(struct mp_stack *stack, enum mp_domain domain)
         stack->why = MP_WHY_NO_THREAD;
         return;
     }
+    if (!attached && mp_py.free_threaded && mp_py.minor >= 14) {
+        stack->why = MP_WHY_UNREADABLE; /* another thread may replace the bytecode it stands in (co_tlbc) */
+        return;
+    }
     if (!attached) {
         stack->detached = true;
         __atomic_fetch_add(&walkers, 1, __ATOMIC_SEQ_CST);

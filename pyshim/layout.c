@@ -2,7 +2,12 @@
  * The layout tables of every CPython that is supported.
  *
  * The tables are files of their own because a program writes them (pyshim/layouts/generate.sh) and
- * a test compares them with what it would write today.
+ * a test compares them with what it would write today. A table holds for all releases of its minor
+ * version: CPython does not move fields between patch releases.
+ *
+ * For a new version: generate its table (and the free-threaded one), include it below, and see what
+ * tests/pyshim/test_walk.py says of it; a new enum value or field of struct mp_py_layout is needed
+ * only where frames or line tables work in a new way.
  *
  * Context: constant data, any context.
  */

@@ -216,6 +216,20 @@ static void incomplete_frames_are_passed_over(void **state)
     }
 }
 
+/* The code below a specialized call of a class (_Py_InitCleanup, 3.13) says it is traceable from
+ * behind its own end: never complete, and nothing wrong with it. */
+static void stub_is_valid_and_passed_over(void **state)
+{
+    struct mp_py_frame frames[8];
+    int depth;
+
+    (void)state;
+    make_world(13, false);
+    set_i32(world.code[2], layout->code.firsttraceable, CODE_SIZE / 2 + 1);
+    assert_int_equal(found(frames, 8, 100, &depth), 1345);
+    assert_int_equal(validate(), 1);
+}
+
 static void objects_not_begun(void **state)
 {
     struct mp_py_frame frames[8];
@@ -348,6 +362,7 @@ int main(void)
         cmocka_unit_test(whole_chain),
         cmocka_unit_test(frames_without_code_are_passed_over),
         cmocka_unit_test(incomplete_frames_are_passed_over),
+        cmocka_unit_test(stub_is_valid_and_passed_over),
         cmocka_unit_test(objects_not_begun),
         cmocka_unit_test(tags_are_taken_off),
         cmocka_unit_test(instructions_of_the_thread),

@@ -239,10 +239,12 @@ def test_the_script_finds_the_package_from_anywhere(tmp_path: Any, path: str) ->
 
 def test_importing_starts_nothing_and_is_light() -> None:
     code = (
-        "import sys, tracemalloc; sys.path.insert(0, %r); import mprofile; "
-        "assert not tracemalloc.is_tracing(); "
-        "print([m for m in ('argparse', 'json', 'subprocess', 'ctypes') if m in sys.modules])"
+        "import sys, typing, __future__; sys.path.insert(0, %r); before = set(sys.modules); import mprofile; "
+        "print(set(sys.modules) - before); from mprofile import *; import tracemalloc; "
+        "assert not tracemalloc.is_tracing() and issubclass(Snapshot, tracemalloc.Snapshot); "
+        "assert all(name in globals() and name in dir(mprofile) for name in mprofile.__all__); "
+        "assert not hasattr(mprofile, 'no_such_name')"
     )
     tools = os.path.dirname(READER)
     out = subprocess.check_output([sys.executable, "-S", "-c", code % tools])
-    assert out.strip() == b"[]"
+    assert out.strip() == b"{'mprofile'}"

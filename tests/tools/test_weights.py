@@ -53,7 +53,7 @@ def test_unbiased_and_honest_about_its_error() -> None:
     """Mixed sizes on one line, the case where scaling a sum goes wrong.
 
     Expected: the mean of 400 estimates within 4 of its own standard errors of the truth, for bytes
-    and blocks; 2 stated errors hold the truth in 93 to 97 % of runs, 3 % allowed for the 400 runs.
+    and blocks; 2 stated errors hold the truth in 95 % of runs, of which 400 may show 90 to 100.
     """
     rng = random.Random(20240501)
     sizes = [64] * 3000 + [512] * 1000 + [4096] * 300 + [16384] * 60 + [100_000] * 10

@@ -61,8 +61,10 @@ class TableReport:
         yield from self._what(result)
         if not rows:
             yield ""
-            found = "no sample matches" if result.everything.blocks else "the snapshot has none"
-            yield "Nothing to show: %s." % found
+            none = figures(result.everything, result.query.ranks_bytes)[0] == 0
+            yield "Nothing to show: %s." % (
+                "the snapshot has none" if none else "no sample matches"
+            )
             return
         yield from self._how_sure(result)
         yield ""
