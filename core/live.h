@@ -41,7 +41,7 @@ struct mp_live {
 };
 
 /* What hot.h reads; points to a filter that says no until the first row is put in. */
-extern const struct mp_filter *mp_live_filter;
+extern const struct mp_filter *mp_live_filter __attribute__((visibility("hidden")));
 
 int mp_live_init(struct mp_live *live);
 /* The filter answers "maybe" for this address from now on. At start-up, at most MP_LIVE_PINS times; beyond that, and before
@@ -54,10 +54,11 @@ int mp_live_insert(struct mp_live *live, const struct mp_live_row *row, struct m
 /* Takes the sample at this address out and writes it to *ret_row; false where there is none. */
 bool mp_live_remove(struct mp_live *live, uint64_t address, struct mp_live_row *ret_row);
 
+/* Neighbours have neighbouring counters: a program that works in one place works in few cache lines of the filter. (Large
+ * blocks, which lie at multiples of pages, share some; their free is a system call anyway.) */
 MP_INLINE uint64_t mp_filter_slot(uint64_t address)
 {
-    uint64_t x = address >> 4;
-    return x ^ (x >> 16);
+    return address >> 4;
 }
 
 #endif

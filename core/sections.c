@@ -305,6 +305,7 @@ void mp_sections_tables(struct mp_out *out)
     small_sections(out); /* early: nothing of a file that was cut can be weighed without the rates */
     proc_section(out, "/proc/self/status");
     proc_section(out, "/proc/self/statm");
+    proc_section(out, "/proc/self/smaps_rollup");
     live_sections(out);
     site_sections(out);
     triple_sections(out, "NODE", &mp_profile.tree.nodes, 1);

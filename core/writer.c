@@ -21,7 +21,7 @@
 #include "core/sweep.h"
 #include "core/sys.h"
 
-#define FACTS_MAX 16
+#define FACTS_MAX 32
 #define KEEP_MAX 1024
 #define NUMBER_TRIES 100000
 

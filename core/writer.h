@@ -27,7 +27,7 @@ struct mp_writer_options {
 /* At attach. options and what it points to stay the caller's, unchanged. */
 void mp_writer_init(const struct mp_writer_options *options);
 /* A line of HEAD that only its maker understands; a known key is replaced. Both texts stay the caller's. At attach,
- * or from a single thread. MP_ERR_FULL beyond 16 keys. */
+ * or from a single thread. MP_ERR_FULL beyond 32 keys. */
 int mp_writer_fact(const char *key, const char *value);
 /* Writes one snapshot. 0, or positive errno; then it was said on standard error, and counted. */
 int mp_writer_write(enum mp_trigger trigger);

@@ -24,6 +24,7 @@
 #include "core/sample.h"
 #include "core/say.h"
 #include "core/sys.h"
+#include "preload/account.h"
 #include "preload/dump.h"
 #include "preload/malloc.h"
 #include "preload/options.h"
@@ -51,14 +52,20 @@ static void stacks_off(const char *why)
     mp_say("Python ", mp_py.version, ": ", why, "; samples have no stack", NULL);
 }
 
-/* After a sample, on its thread. */
-static void look_at_interval(uint64_t now_ms)
+static uint64_t next_interval(uint64_t now_ms)
 {
+    return mp_options.interval_ms != 0 ? now_ms + mp_options.interval_ms : UINT64_MAX;
+}
+
+/* After a sample, on its thread. */
+static void look_after_sample(uint64_t now_ms)
+{
+    mp_account_look(now_ms);
     uint64_t due = __atomic_load_n(&interval_due_ms, __ATOMIC_RELAXED);
     if (MP_LIKELY(now_ms < due)) {
         return;
     }
-    uint64_t next = now_ms + mp_options.interval_ms;
+    uint64_t next = next_interval(now_ms);
     if (__atomic_compare_exchange_n(&interval_due_ms, &due, next, false, __ATOMIC_RELAXED,
                                     __ATOMIC_RELAXED)) {
         mp_dump_request(MP_TRIGGER_INTERVAL);
@@ -82,7 +89,7 @@ static void fork_child(void)
     mp_sample_fork_child();
     mp_dump_fork_child();
     exit_taken = false;
-    interval_due_ms = mp_profile_clock_ms() + mp_options.interval_ms;
+    interval_due_ms = next_interval(mp_profile_clock_ms());
 }
 
 /* MPROFILECHILDREN=0: programs that this one starts do not find us. */
@@ -136,6 +143,7 @@ static void write_facts(void)
 /* What hooks decide later (which way of hooking, after the self-test) is asked for when a file is written. */
 static void refresh_facts(void)
 {
+    mp_account_facts();
     mp_writer_fact("python.alloc", mp_py_hooks_allocator());
     mp_writer_fact("python.free", mp_py_hooks_free_unhooked() ? "unhooked" : "hooked");
     if (mp_py.stacks != MP_PY_STACKS_OFF) {
@@ -156,10 +164,8 @@ static bool start_core(void)
     if (mp_options.exit) {
         mp_sample_before(mp_process_look);
     }
-    if (mp_options.interval_ms != 0) {
-        interval_due_ms = mp_options.interval_ms;
-        mp_sample_after(look_at_interval);
-    }
+    interval_due_ms = next_interval(0);
+    mp_sample_after(look_after_sample);
     return mp_profile_init(mp_options.rate, mp_options.frames) == MP_OK &&
            mp_sample_deep(mp_options.frames) == MP_OK;
 }
@@ -191,6 +197,7 @@ static void attach(void)
     mp_dump_init();
     pthread_atfork(fork_prepare, fork_parent, fork_child);
     mp_malloc_learn();
+    mp_account_init();
     mp_py_arenas_install(resolve);
     if (mp_malloc_is_ours()) {
         mp_py_hooks_malloc_counts();

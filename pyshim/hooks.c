@@ -202,7 +202,7 @@ MP_INLINE void *hook_ask(enum mp_domain domain, enum how how, void *ctx, size_t 
         return ask_slow(domain, how, ctx, size, zeroed);
     }
     if (MP_LIKELY(size - 1 < SMALL_MAX)) {
-        if (MP_LIKELY(!mp_hot_count(size))) {
+        if (MP_LIKELY(!mp_hot_count_some(size))) {
             return ask(domain, ctx, size, zeroed);
         }
         return ask_slow(domain, how, ctx, size, zeroed);
