@@ -58,7 +58,7 @@ void mp_sample_pending(void (*dump)(void))
 int mp_sample_deep(uint32_t frames_max)
 {
     if (frames_max > MP_STACK_INLINE) {
-        deep_frames = mp_sys_map((size_t)frames_max * MP_FRAME_SIZE);
+        deep_frames = mp_sys_map((size_t)frames_max * MP_FRAME_SIZE * MP_STACK_ROOMS); /* touched as used */
         if (deep_frames == NULL) {
             return MP_ERR_MEMORY;
         }
@@ -289,6 +289,17 @@ static void take(struct mp_stack *stack, const void *block, size_t size, enum mp
     }
 }
 
+/* The room of a wide source is on the stack as well: 8 kB. */
+static __attribute__((noinline)) void take_wide(const void *block, size_t size, enum mp_domain domain,
+                                                uint32_t due)
+{
+    uint64_t frames[MP_STACK_INLINE * MP_FRAME_SIZE * MP_STACK_ROOMS / sizeof(uint64_t)];
+    struct mp_stack stack = {.frames = frames,
+                             .max = mp_profile.frames_max,
+                             .scratch = frames + MP_STACK_INLINE * MP_FRAME_SIZE / sizeof(uint64_t)};
+    take(&stack, block, size, domain, due);
+}
+
 /* The frames lie on this function's stack: 2 kB, and only while a sample is taken. */
 static __attribute__((noinline)) void take_inline(const void *block, size_t size, enum mp_domain domain,
                                                   uint32_t due)
@@ -301,7 +312,9 @@ static __attribute__((noinline)) void take_inline(const void *block, size_t size
 static void take_deep(const void *block, size_t size, enum mp_domain domain, uint32_t due)
 {
     mp_lock_take(&deep_lock);
-    struct mp_stack stack = {.frames = deep_frames, .max = mp_profile.frames_max};
+    struct mp_stack stack = {.frames = deep_frames,
+                             .max = mp_profile.frames_max,
+                             .scratch = (char *)deep_frames + (size_t)mp_profile.frames_max * MP_FRAME_SIZE};
     take(&stack, block, size, domain, due);
     mp_lock_release(&deep_lock);
 }
@@ -316,8 +329,13 @@ MP_COLD void mp_sample_add(const void *block, size_t size, enum mp_domain domain
         look_before();
     }
     uint64_t left = enter();
-    if (deep_frames == NULL) {
+    if (source->prepare != NULL) {
+        source->prepare();
+    }
+    if (deep_frames == NULL && !source->wide) {
         take_inline(block, size, domain, due);
+    } else if (deep_frames == NULL) {
+        take_wide(block, size, domain, due);
     } else {
         take_deep(block, size, domain, due);
     }
