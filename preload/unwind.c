@@ -16,6 +16,7 @@
 
 #include "core/index.h"
 #include "core/sys.h"
+#include "core/tls.h"
 #include "preload/objects.h"
 
 #if defined(__x86_64__)
@@ -66,6 +67,7 @@ static mp_unwind_classify classify;
 
 #define PAGE ((uintptr_t)4096)
 #define PROBED 16
+#define PROOFS_MAX 64 /* 4 MB */
 
 /* The part of the address space that was proven readable, for one walk. */
 struct window {
@@ -90,6 +92,43 @@ static uintptr_t probe(uintptr_t page)
         got = mp_sys_peek((const void *)page, bytes, 1) == 0;
     }
     return got > 0 ? (uintptr_t)got : 0;
+}
+
+/* Behind the last page of the calling thread's own stack: libc has the thread's variables there, the kernel the first thread's
+ * arguments. */
+static uintptr_t stack_end(uintptr_t sp)
+{
+    extern void *__libc_stack_end __attribute__((weak));
+    uintptr_t variables = ((uintptr_t)&mp_tls & ~(PAGE - 1)) + PAGE;
+    uintptr_t arguments = &__libc_stack_end != NULL ? ((uintptr_t)__libc_stack_end & ~(PAGE - 1)) + PAGE : 0;
+    bool by_variables = variables > sp && (arguments <= sp || variables < arguments);
+    return by_variables ? variables : arguments > sp ? arguments : 0;
+}
+
+/* A thread's own stack stays where it is as long as the thread lives, so what was proven of it once is remembered: that
+ * there is no gap from here to the stack's end, which tells it from the stacks that programs make for coroutines. */
+static struct window begin_window(uintptr_t sp)
+{
+    uintptr_t page = sp & ~(PAGE - 1);
+    if (MP_LIKELY(sp >= mp_tls.stack_low && sp < mp_tls.stack_high)) {
+        return (struct window){page, mp_tls.stack_high};
+    }
+    uintptr_t end = stack_end(sp), reached = page + PAGE;
+    /* Deeper than before: the rest is known. */
+    uintptr_t goal = sp < mp_tls.stack_low ? mp_tls.stack_low : end;
+    for (int i = 0; i < PROOFS_MAX && end != 0 && reached < goal; i++) {
+        uintptr_t pages = probe(reached);
+        reached += pages * PAGE;
+        if (pages < PROBED && reached < goal) {
+            break;
+        }
+    }
+    if (end != 0 && reached >= goal) {
+        mp_tls.stack_low = page;
+        mp_tls.stack_high = end;
+        reached = reached > end ? reached : end;
+    }
+    return (struct window){page, reached};
 }
 
 static bool readable(struct window *window, uintptr_t address)
@@ -401,8 +440,7 @@ uint32_t mp_unwind_walk(struct mp_native_frame *frames, uint32_t max, bool *ret_
     struct registers here;
     __asm__ volatile("leaq 0(%%rip), %0\n\tmovq %%rsp, %1\n\tmovq %%rbp, %2"
                      : "=&r"(here.ip), "=&r"(here.sp), "=&r"(here.bp));
-    uintptr_t page = here.sp & ~(PAGE - 1);
-    struct window window = {page, page + PAGE};
+    struct window window = begin_window(here.sp);
     struct walk walk = {.frames = frames};
     *ret_whole = *ret_cut = false;
     for (uint32_t steps = 0; steps < max + 64; steps++) {
