@@ -17,8 +17,8 @@ struct mp_path_values {
 
 /* NULL: the template is good. Else what is wrong with it, in words. */
 const char *mp_path_check(const char *pattern);
-/* Writes the name to ret_path[MP_PATH_MAX]. A pattern without %n gets ".N" before its extension from the second snapshot
- * on, so that none replaces another. MP_ERR_FULL where it is too long. */
+/* Writes the name to ret_path[MP_PATH_MAX], by a pattern that mp_path_check found good. One without %n gets ".N" before its
+ * extension from the second snapshot on, so that none replaces another. MP_ERR_FULL where it is too long. */
 int mp_path_expand(const char *pattern, const struct mp_path_values *values, char *ret_path);
 
 #endif

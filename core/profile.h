@@ -20,7 +20,7 @@
 #define MP_RATE_OFF UINT64_MAX /* nothing is recorded */
 #define MP_LINEAGE_MAX 256
 
-/* What was lost, and what needs explaining. The names in the file are in loss.c's table. */
+/* What was lost, and what needs explaining. The names in the file are in sections.c. */
 enum mp_count {
     MP_LOST_MEMORY,
     MP_LOST_REENTERED,

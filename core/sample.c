@@ -229,11 +229,11 @@ static int64_t stack_node_locked(const struct mp_stack *stack)
     return node;
 }
 
-/* The sums and the thread of a row that came (+1) or went (-1). */
-static void account_locked(const struct mp_live_row *row, int sign)
+/* The sums and the thread of a row that came (+1) or went (-1: no peak, so no time is needed). */
+static void account_locked(const struct mp_live_row *row, int sign, uint64_t now_ms)
 {
     struct mp_worth worth = mp_worth_of(row->size, mp_profile.rates[row->rate]);
-    mp_sites_live(&mp_profile.sites, row->site, worth, sign, row->time_thread >> 24);
+    mp_sites_live(&mp_profile.sites, row->site, worth, sign, now_ms);
     mp_profile_thread_live_locked((uint32_t)(row->time_thread & MP_LIVE_THREAD_MAX), sign);
 }
 
@@ -243,7 +243,7 @@ static int insert_locked(const struct mp_live_row *row)
     int result = mp_live_insert(&mp_profile.live, row, &old);
     if (result == 1) { /* the free of the older was not seen */
         mp_profile_count(MP_NOTE_REPLACED);
-        account_locked(&old, -1);
+        account_locked(&old, -1, 0);
     }
     return result < 0 ? result : MP_OK;
 }
@@ -361,7 +361,7 @@ MP_COLD bool mp_sample_forget(const void *block, struct mp_live_row *ret_row)
     mp_lock_take(&mp_profile.lock);
     bool found = mp_live_remove(&mp_profile.live, (uintptr_t)block, ret_row);
     if (found) {
-        account_locked(ret_row, -1);
+        account_locked(ret_row, -1, 0);
     }
     mp_lock_release(&mp_profile.lock);
     leave(left);
@@ -377,11 +377,12 @@ MP_COLD void mp_sample_drop(const void *block)
 MP_COLD void mp_sample_restore(const struct mp_live_row *row)
 {
     uint64_t left = enter();
+    uint64_t now_ms = mp_profile_clock_ms();
     mp_lock_take(&mp_profile.lock);
     if (insert_locked(row) < 0) {
         mp_profile_count(MP_LOST_MEMORY);
     } else {
-        account_locked(row, +1);
+        account_locked(row, +1, now_ms);
     }
     mp_lock_release(&mp_profile.lock);
     leave(left);

@@ -17,7 +17,7 @@ void mp_say_init(void);
 void mp_say(const char *first, ...) __attribute__((sentinel));
 /* The decimal digits of a number, in a buffer of at least 21 bytes. */
 const char *mp_say_number(uint64_t number, char *buffer);
-/* A text for the commonest errors of the kernel (positive errno), else its number in the buffer. */
+/* A text for the commonest errors of the kernel (positive errno), else its number in a buffer of at least 27 bytes. */
 const char *mp_say_error(int error, char *buffer);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The tables of the profile as sections: see sections.h, and FORMAT.md for the columns.
  *
- * Order: live samples first, then sites, then nodes, functions and strings. Each names rows of the next, and those only
- * grow, so that every id is there although the process runs on.
+ * Order: rates and lineage; live samples, then sites, then nodes, functions and strings. Each of these names rows of the
+ * next, and those only grow, so that every id is there although the process runs on.
  *
  * Context: writer.
  */
@@ -89,7 +89,7 @@ void mp_sections_head(struct mp_out *out, bool argv, uint64_t now_ns, uint64_t b
     fact_time(out, "time", now_ns);
     fact_time(out, "start", profile->start_ns);
     mp_out_fact_number(out, "clock_ms", began_ms - profile->start_ms);
-    uint64_t rate = profile->rates[profile->rate];
+    uint64_t rate = profile->rates[__atomic_load_n(&profile->rate, __ATOMIC_ACQUIRE)];
     if (rate == MP_RATE_OFF) {
         mp_out_fact_text(out, "rate", "off");
     } else {
@@ -104,7 +104,9 @@ void mp_sections_head(struct mp_out *out, bool argv, uint64_t now_ns, uint64_t b
     mp_lock_release(&profile->lock);
     mp_out_fact_number(out, "samples", samples);
     mp_out_fact_number(out, "peak_bytes", (uint64_t)peak_bytes);
-    mp_out_fact_number(out, "peak_var", peak_var > 0.0 && peak_var < 1e18 ? (uint64_t)peak_var : 0);
+    if (peak_var < 0x1p64) {
+        mp_out_fact_number(out, "peak_var", peak_var > 0.0 ? (uint64_t)peak_var : 0);
+    }
     mp_out_fact_number(out, "peak_clock_ms", peak_ms);
     mp_out_fact_number(out, "own_bytes", mp_profile_own_bytes());
     for (int i = 0; i < MP_COUNTS; i++) {
@@ -142,7 +144,8 @@ static void write_live(struct mp_out *out, uint32_t count)
     mp_out_end(out);
 }
 
-static void live_sections(struct mp_out *out)
+/* rates: how many rows of RATE were written. A sample at one that came later came later itself. */
+static void live_sections(struct mp_out *out, uint32_t rates)
 {
     struct mp_vec *rows = &mp_profile.live.rows;
     uint32_t next = 1;
@@ -153,7 +156,7 @@ static void live_sections(struct mp_out *out)
         uint32_t end = rows->count - next > 16 * LIVE_STEP ? next + 16 * LIVE_STEP : rows->count;
         for (; next < end && count < LIVE_STEP; next++) {
             const struct mp_live_row *row = mp_vec_at(rows, next);
-            if (row->address != 0) {
+            if (row->address != 0 && row->rate < rates) {
                 step.live[count++] = *row;
             }
         }
@@ -164,7 +167,8 @@ static void live_sections(struct mp_out *out)
     }
 }
 
-static void write_sites(struct mp_out *out, uint32_t first, uint32_t count)
+/* peaks: bytes, then variances. */
+static void write_sites(struct mp_out *out, uint32_t first, uint32_t count, double peaks[2][SITE_STEP])
 {
     const struct mp_site *rows = step.sites;
     begin_rows(out, "SITE", first, count);
@@ -175,20 +179,14 @@ static void write_sites(struct mp_out *out, uint32_t first, uint32_t count)
     mp_out_column(out, &rows->alloc_bytes, count, 8, sizeof *rows);
     mp_out_column(out, &rows->alloc_blocks_var, count, 8, sizeof *rows);
     mp_out_column(out, &rows->alloc_bytes_var, count, 8, sizeof *rows);
-    static double peaks[SITE_STEP];
-    for (int what = 0; what < 2; what++) {
-        for (uint32_t i = 0; i < count; i++) {
-            double bytes, var;
-            mp_sites_peak(&mp_profile.sites, &rows[i], &bytes, &var);
-            peaks[i] = what == 0 ? bytes : var;
-        }
-        mp_out_column(out, peaks, count, 8, 8);
-    }
+    mp_out_column(out, peaks[0], count, 8, 8);
+    mp_out_column(out, peaks[1], count, 8, 8);
     mp_out_end(out);
 }
 
 static void site_sections(struct mp_out *out)
 {
+    static double peaks[2][SITE_STEP];
     struct mp_vec *rows = &mp_profile.sites.rows;
     for (uint32_t first = 1; first < mp_vec_count(rows) && out->error == 0;) {
         mp_lock_take(&mp_profile.lock);
@@ -196,6 +194,7 @@ static void site_sections(struct mp_out *out)
         for (uint32_t i = 0; i < count; i++) {
             struct mp_site *site = &step.sites[i];
             *site = *(struct mp_site *)mp_vec_at(rows, first + i);
+            mp_sites_peak(&mp_profile.sites, site, &peaks[0][i], &peaks[1][i]);
             if (site->generation != mp_profile.sites.generation) {
                 site->alloc_samples = 0;
                 site->alloc_blocks = site->alloc_bytes = 0.0;
@@ -203,15 +202,24 @@ static void site_sections(struct mp_out *out)
             }
         }
         mp_lock_release(&mp_profile.lock);
-        write_sites(out, first, count);
+        write_sites(out, first, count, peaks);
         first += count;
     }
+}
+
+/* How many rows of a table are whole: the last one counted may be being filled, under the lock. */
+static uint32_t whole_rows(const struct mp_vec *rows)
+{
+    mp_lock_take(&mp_profile.lock);
+    uint32_t count = rows->count;
+    mp_lock_release(&mp_profile.lock);
+    return count;
 }
 
 /* Rows of three u32 columns that never change: no lock. `skip` rows at the beginning are not written. */
 static void triple_sections(struct mp_out *out, const char tag[4], const struct mp_vec *rows, uint32_t skip)
 {
-    uint32_t end = mp_vec_count(rows);
+    uint32_t end = whole_rows(rows);
     for (uint32_t first = skip; first < end && out->error == 0;) {
         uint32_t count = end - first < ROW_STEP ? end - first : ROW_STEP;
         begin_rows(out, tag, first, count);
@@ -249,7 +257,7 @@ static void module_sections(struct mp_out *out)
 static void string_sections(struct mp_out *out)
 {
     const struct mp_strtab *strings = &mp_profile.strings;
-    uint32_t end = mp_vec_count(&strings->rows);
+    uint32_t end = whole_rows(&strings->rows);
     for (uint32_t first = 0; first < end && out->error == 0;) {
         uint32_t count = 0, bytes = 0, length = 0;
         while (first + count < end) {
@@ -294,7 +302,8 @@ static void thread_sections(struct mp_out *out)
     }
 }
 
-static void small_sections(struct mp_out *out)
+/* Returns how many rates there were. */
+static uint32_t small_sections(struct mp_out *out)
 {
     mp_lock_take(&mp_profile.lock);
     uint32_t rates = mp_profile.rate_count, generations = mp_profile.generation + 1u;
@@ -308,6 +317,7 @@ static void small_sections(struct mp_out *out)
     mp_out_column(out, &lineage->pid, generations, 8, sizeof *lineage);
     mp_out_column(out, &lineage->clock_ms, generations, 8, sizeof *lineage);
     mp_out_end(out);
+    return rates;
 }
 
 static void proc_section(struct mp_out *out, const char *path)
@@ -326,11 +336,11 @@ static void proc_section(struct mp_out *out, const char *path)
 
 void mp_sections_tables(struct mp_out *out)
 {
-    small_sections(out); /* early: nothing of a file that was cut can be weighed without the rates */
+    uint32_t rates = small_sections(out); /* early: nothing of a file that was cut can be weighed without the rates */
     proc_section(out, "/proc/self/status");
     proc_section(out, "/proc/self/statm");
     proc_section(out, "/proc/self/smaps_rollup");
-    live_sections(out);
+    live_sections(out, rates);
     site_sections(out);
     triple_sections(out, "NODE", &mp_profile.tree.nodes, 1);
     triple_sections(out, "FUNC", &mp_profile.tree.functions, 0);

@@ -35,10 +35,11 @@ int64_t mp_vec_push(struct mp_vec *vec)
         return MP_ERR_FULL;
     }
     if (vec->segments[k] == NULL) {
-        vec->segments[k] = mp_sys_map(segment_items(vec, k) * vec->item_size);
-        if (vec->segments[k] == NULL) {
+        char *segment = mp_sys_map(segment_items(vec, k) * vec->item_size);
+        if (segment == NULL) {
             return MP_ERR_MEMORY;
         }
+        __atomic_store_n(&vec->segments[k], segment, __ATOMIC_RELAXED);
     }
     __atomic_store_n(&vec->count, index + 1, __ATOMIC_RELEASE);
     return index;
@@ -46,9 +47,9 @@ int64_t mp_vec_push(struct mp_vec *vec)
 
 size_t mp_vec_spare(const struct mp_vec *vec)
 {
-    size_t items = 0;
+    size_t items = 0, used = mp_vec_count(vec); /* before the segments: they hold at least these */
     for (uint32_t k = 0; k < MP_VEC_SEGMENTS; k++) {
         items += __atomic_load_n(&vec->segments[k], __ATOMIC_RELAXED) != NULL ? segment_items(vec, k) : 0;
     }
-    return (items - mp_vec_count(vec)) * vec->item_size;
+    return (items - used) * vec->item_size;
 }

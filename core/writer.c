@@ -225,8 +225,7 @@ int mp_writer_write(enum mp_trigger trigger)
     if (error != 0) {
         char number[32];
         mp_profile_count(MP_LOST_SNAPSHOTS);
-        mp_say("cannot write the snapshot ", final_path, ": ", mp_say_error(error, number),
-               "; the program runs on", NULL);
+        mp_say("cannot write a snapshot: ", mp_say_error(error, number), ": ", final_path, NULL);
     } else if (options->verbose) {
         mp_say("wrote ", last_path, NULL);
     }

@@ -14,10 +14,12 @@
 
 #include <errno.h>
 #include <linux/sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "core/sys.h"
 #include "core/tls.h"
@@ -38,6 +40,8 @@ enum phase { PHASE_RUNNING, PHASE_CLOSING };
 static uint32_t tid;    /* futex word; see above */
 static uint32_t phase;  /* enum phase of the writer */
 static uint32_t wanted; /* bits: 1 << enum mp_trigger */
+static uint32_t wanted_newborn; /* the same, of a child that fork has not returned to yet */
+static int thread;      /* the last writer's thread; it may be gone */
 static bool held;       /* a fork is in progress */
 static bool closed;     /* the process ends */
 static int pid;
@@ -143,7 +147,23 @@ static long spawn(void)
                      : "x30", "memory");
     result = x0;
 #endif
+    if (result > 0) {
+        thread = (int)result;
+    }
     return result;
+}
+
+/* The kernel clears `tid` a moment before it takes the thread out of the process's count, which CPython reads. */
+static void wait_until_uncounted(void)
+{
+    for (int tries = 0; tries < 1000 && thread != 0; tries++) {
+        if (mp_sys_call(SYS_tgkill, pid, thread, 0, 0, 0, 0) != 0) {
+            thread = 0;
+        } else {
+            uint32_t never = 0;
+            mp_sys_futex_wait(&never, 0, tries < 20 ? 0 : 1);
+        }
+    }
 }
 
 static void block_signals(uint64_t *ret_old)
@@ -170,6 +190,10 @@ static void serve_here(void)
         mp_tls.dump_after = true;
     } else {
         serve();
+        /* A file that met RLIMIT_FSIZE left the signal of it pending here: it was meant for us. */
+        const uint64_t too_large = (uint64_t)1 << (SIGXFSZ - 1);
+        const struct timespec at_once = {0, 0};
+        mp_sys_call(SYS_rt_sigtimedwait, (long)&too_large, 0, (long)&at_once, sizeof too_large, 0, 0);
     }
     release_claim();
 }
@@ -204,7 +228,13 @@ static void start(bool here)
 
 void mp_dump_request(enum mp_trigger trigger)
 {
-    if (closed || !mp_dump_is_our_process()) {
+    if (closed) {
+        return;
+    }
+    if (!mp_dump_is_our_process()) {
+        if (__atomic_load_n(&held, __ATOMIC_SEQ_CST)) { /* a signal met the child before its fork handlers have run */
+            __atomic_fetch_or(&wanted_newborn, 1u << trigger, __ATOMIC_SEQ_CST);
+        }
         return;
     }
     __atomic_fetch_or(&wanted, 1u << trigger, __ATOMIC_SEQ_CST);
@@ -257,6 +287,7 @@ void mp_dump_fork_prepare(void)
 {
     __atomic_store_n(&held, true, __ATOMIC_SEQ_CST);
     mp_dump_wait(FORK_WAIT_MS);
+    wait_until_uncounted();
 }
 
 void mp_dump_fork_parent(void)
@@ -271,9 +302,13 @@ void mp_dump_fork_parent(void)
 void mp_dump_fork_child(void)
 {
     pid = mp_sys_getpid();
-    wanted = 0;
+    wanted = wanted_newborn; /* what the parent wants, the parent gets */
+    wanted_newborn = 0;
     tid = 0;
     forked_ms = mp_sys_monotonic_ms();
     mp_writer_forked();
     __atomic_store_n(&held, false, __ATOMIC_SEQ_CST);
+    if (wanted != 0) {
+        start(true);
+    }
 }

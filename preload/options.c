@@ -20,6 +20,7 @@
 #define FRAMES_LIMIT 65535
 #define RATE_LIMIT ((uint64_t)1 << 40)
 #define KEEP_LIMIT 1024
+#define SHOWN_MAX 80
 #define INTERVAL_LIMIT_S (10ull * 365 * 24 * 3600)
 
 struct mp_options mp_options;
@@ -269,6 +270,21 @@ static void read_cwd(void)
     }
 }
 
+/* A long value is shown by its beginning: what was expected is to fit on the line, too. */
+static void complain(const struct option *option, const char *text)
+{
+    char shown[SHOWN_MAX + 4];
+    size_t length = strnlen(text, SHOWN_MAX + 1);
+    size_t kept = length <= SHOWN_MAX ? length : SHOWN_MAX;
+    while (length > SHOWN_MAX && kept > 0 && ((unsigned char)text[kept] & 0xC0) == 0x80) {
+        kept--; /* not in the middle of a character */
+    }
+    memcpy(shown, text, kept);
+    memcpy(shown + kept, length > SHOWN_MAX ? "..." : "", length > SHOWN_MAX ? 4 : 1);
+    mp_say(option->name, "=", shown, " makes no sense: expected ", option->expected, "; using ",
+           option->fallback != NULL ? option->fallback : "none", NULL);
+}
+
 void mp_options_read(void)
 {
     read_cwd();
@@ -278,10 +294,8 @@ void mp_options_read(void)
         if (option->fallback != NULL) {
             option->parse(option->fallback);
         }
-        if (text == NULL || text[0] == '\0' || option->parse(text)) {
-            continue;
+        if (text != NULL && text[0] != '\0' && !option->parse(text)) {
+            complain(option, text);
         }
-        mp_say(option->name, "=", text, " makes no sense: expected ", option->expected, "; using ",
-               option->fallback != NULL ? option->fallback : "none", NULL);
     }
 }

@@ -104,6 +104,7 @@ static inline void fresh_release(void)
     memset(why_nodes, 0, sizeof why_nodes);
     memset(&mp_tls, 0, sizeof mp_tls);
     memset(&fresh_stack, 0, sizeof fresh_stack);
+    look_before = NULL;
     look_after = NULL;
     start_pending = NULL;
     fresh_done_calls = 0;
@@ -145,6 +146,18 @@ static inline void fresh_free(uint64_t address)
 static inline const struct mp_site *fresh_site(uint32_t id)
 {
     return mp_vec_at(&mp_profile.sites.rows, id);
+}
+
+/* The live sample at this address, or NULL. */
+static inline const struct mp_live_row *fresh_live(uint64_t address)
+{
+    for (uint32_t i = 1; i < mp_vec_count(&mp_profile.live.rows); i++) {
+        const struct mp_live_row *row = mp_vec_at(&mp_profile.live.rows, i);
+        if (row->address == address) {
+            return row;
+        }
+    }
+    return NULL;
 }
 
 static inline uint64_t fresh_count(enum mp_count what)

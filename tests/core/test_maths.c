@@ -10,7 +10,7 @@
 #include "core/maths.h"
 
 #define GOLDEN 0x9E3779B97F4A7C15ull
-#define RELATIVE 1e-13
+#define RELATIVE 1e-14
 
 static void expect_near(double got, double want, const char *what, double x)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The profile: its rates and when their table is full, forks (lineage, seeds, counters, locks), its clock, memory that is
- * refused at the beginning.
+ * The profile: its rates and when their table is full, forks (lineage, seeds, counters, locks), threads whose rows are used
+ * again and whose random numbers are their own, memory that is refused at the beginning.
  */
 #include "fresh.h"
 
@@ -34,6 +34,10 @@ static void it_begins_empty(void **state)
     assert_int_equal(mp_profile.live.index.rows, 0);
     assert_int_equal(mp_vec_count(&mp_profile.threads), 1);
     assert_true(mp_sys_mapped() < 2u << 20);
+    assert_true(mp_profile_own_bytes() < mp_sys_mapped() / 2);
+    uint64_t own = mp_profile_own_bytes();
+    mp_vec_push(&mp_profile.live.rows);
+    assert_int_equal(mp_profile_own_bytes(), own + sizeof(struct mp_live_row));
     assert_true(mp_profile_clock_ms() < 60000);
 }
 
@@ -183,6 +187,103 @@ static void a_fork_in_the_middle_of_a_sample(void **state)
     assert_true(random_inside != before);
 }
 
+static void rows_of_threads_are_used_again(void **state)
+{
+    (void)state;
+    assert_int_equal(fresh_profile(1, 128), MP_OK);
+    for (uint32_t i = 0; i < 100000; i++) {
+        memset(&mp_tls, 0, sizeof mp_tls); /* a new thread */
+        assert_true(fresh_alloc(0x1000 + i % 10 * 16, 8));
+        if (i >= 9) {
+            fresh_free(0x1000 + (i + 1) % 10 * 16);
+        }
+    }
+    assert_true(mp_vec_count(&mp_profile.threads) <= 12);
+    for (uint32_t i = 0; i < 10; i++) {
+        fresh_free(0x1000 + i * 16);
+    }
+    uint64_t live = 0;
+    for (uint32_t i = 0; i < mp_vec_count(&mp_profile.threads); i++) {
+        live += ((struct mp_thread *)mp_vec_at(&mp_profile.threads, i))->live;
+    }
+    assert_int_equal(live, 0);
+}
+
+/* A thread whose row went to another while it had nothing live gets a new one, and no two live threads share. */
+static void a_row_that_was_given_away_is_noticed(void **state)
+{
+    (void)state;
+    assert_int_equal(fresh_profile(1, 128), MP_OK);
+    struct mp_tls first, second;
+    fresh_alloc(0x1000, 8);
+    first = mp_tls;
+    fresh_free(0x1000);
+    memset(&mp_tls, 0, sizeof mp_tls);
+    fresh_alloc(0x2000, 8); /* takes the idle row */
+    second = mp_tls;
+    assert_int_equal(second.thread, first.thread);
+    mp_tls = first;
+    fresh_alloc(0x3000, 8);
+    assert_int_not_equal(mp_tls.thread, second.thread);
+    mp_tls = second;
+    fresh_alloc(0x4000, 8);
+    assert_int_equal(mp_tls.thread, second.thread);
+    assert_int_equal(mp_vec_count(&mp_profile.threads), 3);
+}
+
+/* A row that waits in the queue and is used again meanwhile: neither given away nor lost, nor are those behind it. */
+static void a_row_may_wait_and_be_used(void **state)
+{
+    (void)state;
+    enum { MANY = 20 };
+    struct mp_tls threads[MANY];
+    assert_int_equal(fresh_profile(1, 128), MP_OK);
+    for (uint64_t i = 0; i < MANY; i++) {
+        memset(&mp_tls, 0, sizeof mp_tls);
+        fresh_alloc(0x1000 + i * 16, 8);
+        threads[i] = mp_tls;
+    }
+    for (uint64_t i = 0; i < MANY; i++) { /* all wait, in this order */
+        fresh_free(0x1000 + i * 16);
+    }
+    for (uint64_t i = 0; i < MANY; i += 3) { /* some come and go again; of these, every other one stays */
+        mp_tls = threads[i];
+        fresh_alloc(0x1000 + i * 16, 8);
+        assert_int_equal(mp_tls.thread, threads[i].thread);
+        if (i % 2 == 0) {
+            fresh_free(0x1000 + i * 16);
+        }
+    }
+    for (uint64_t i = 0; i < MANY; i++) { /* new threads: they get the rows that are free, each one once */
+        memset(&mp_tls, 0, sizeof mp_tls);
+        fresh_alloc(0x8000 + i * 16, 8);
+    }
+    uint64_t stayed = 0;
+    for (uint32_t row = 1; row < mp_vec_count(&mp_profile.threads); row++) {
+        assert_int_equal(((struct mp_thread *)mp_vec_at(&mp_profile.threads, row))->live, 1);
+    }
+    for (uint64_t i = 0; i < MANY; i++) {
+        stayed += fresh_live(0x1000 + i * 16) != NULL;
+    }
+    assert_int_equal(mp_vec_count(&mp_profile.threads), 1 + MANY + stayed);
+}
+
+static void each_thread_has_its_own_numbers(void **state)
+{
+    (void)state;
+    enum { MANY = 500 };
+    uint64_t drawn[MANY];
+    assert_int_equal(fresh_profile(1ull << 40, 128), MP_OK);
+    for (int i = 0; i < MANY; i++) {
+        memset(&mp_tls, 0, sizeof mp_tls);
+        assert_false(fresh_alloc(16, 1));
+        drawn[i] = mp_tls.left;
+        for (int j = 0; j < i; j++) {
+            assert_true(drawn[i] != drawn[j]);
+        }
+    }
+}
+
 static void memory_refused_is_said(void **state)
 {
     (void)state;
@@ -206,6 +307,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_fork_is_a_new_generation, fresh, done),
         cmocka_unit_test_setup_teardown(a_real_fork, fresh, done),
         cmocka_unit_test_setup_teardown(a_fork_in_the_middle_of_a_sample, fresh, done),
+        cmocka_unit_test_setup_teardown(rows_of_threads_are_used_again, fresh, done),
+        cmocka_unit_test_setup_teardown(a_row_that_was_given_away_is_noticed, fresh, done),
+        cmocka_unit_test_setup_teardown(a_row_may_wait_and_be_used, fresh, done),
+        cmocka_unit_test_setup_teardown(each_thread_has_its_own_numbers, fresh, done),
         cmocka_unit_test_setup_teardown(memory_refused_is_said, fresh, done),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Sampling end to end, with stacks that are made up: which allocations are recorded, where, with which thread and weight;
- * frees, failed reallocs, re-entry; memory that is refused. (That the estimates are true: test_estimate.c.)
+ * frees, failed reallocs, re-entry; memory that is refused. (That the estimates are true: test_estimate.c. Rows of threads:
+ * test_profile.c.)
  */
 #include "fresh.h"
 
@@ -22,17 +23,6 @@ static int done(void **state)
 static uint32_t live_rows(void)
 {
     return mp_profile.live.index.rows;
-}
-
-static const struct mp_live_row *live_row(uint64_t address)
-{
-    for (uint32_t i = 1; i < mp_vec_count(&mp_profile.live.rows); i++) {
-        const struct mp_live_row *row = mp_vec_at(&mp_profile.live.rows, i);
-        if (row->address == address) {
-            return row;
-        }
-    }
-    return NULL;
 }
 
 /* The text of the frame at this node, and its parent. */
@@ -62,7 +52,7 @@ static void rate_1_records_each(void **state)
         assert_true(fresh_site(1)->alloc_blocks == 5000.0 && fresh_site(1)->alloc_blocks_var == 0.0);
         assert_true(fresh_site(1)->alloc_bytes == (double)fresh_site(1)->live_bytes);
         for (uint32_t i = 1; i <= 5000; i++) {
-            assert_int_equal(live_row(i * 32)->size, i % 7);
+            assert_int_equal(fresh_live(i * 32)->size, i % 7);
             fresh_free(i * 32);
         }
         assert_int_equal(live_rows(), 0);
@@ -98,7 +88,7 @@ static void a_row_says_it_all(void **state)
     mp_profile.generation = 3;
     fresh_stack = (struct fresh_stack){.frames = {7, 8, 9}, .count = 3};
     assert_true(fresh_alloc(0x1000, 1000000)); /* 1000 times the rate */
-    const struct mp_live_row *row = live_row(0x1000);
+    const struct mp_live_row *row = fresh_live(0x1000);
     assert_non_null(row);
     assert_int_equal(row->size, 1000000);
     assert_int_equal(row->rate, 0);
@@ -119,10 +109,10 @@ static void a_row_says_it_all(void **state)
     assert_int_equal(mp_profile_set_rate(500), MP_OK);
     while (!fresh_alloc(0x2000, 600)) { /* one more draw at the old rate */
     }
-    assert_int_equal(live_row(0x2000)->rate, 0);
+    assert_int_equal(fresh_live(0x2000)->rate, 0);
     while (!fresh_alloc(0x3000, 600)) {
     }
-    row = live_row(0x3000);
+    row = fresh_live(0x3000);
     assert_int_equal(row->rate, 1);
     const int64_t want =
         mp_worth_of(1000000, 1000).bytes + mp_worth_of(600, 1000).bytes + mp_worth_of(600, 500).bytes;
@@ -140,7 +130,7 @@ static void why_there_is_no_stack(void **state)
             uint64_t address = (uint64_t)why * 64 + again * 16;
             uint32_t parent;
             assert_true(fresh_alloc(address, 8));
-            assert_string_equal(node_name(fresh_site(live_row(address)->site)->node, &parent), why_names[why]);
+            assert_string_equal(node_name(fresh_site(fresh_live(address)->site)->node, &parent), why_names[why]);
             assert_int_equal(parent, 0);
         }
     }
@@ -161,8 +151,8 @@ static void deep_stacks_are_cut(void **state)
                 fresh_stack.frames[i] = i;
             }
             assert_true(fresh_alloc(0x1000, 8));
-            assert_int_equal(live_row(0x1000)->depth, depth);
-            uint32_t id = fresh_site(live_row(0x1000)->site)->node;
+            assert_int_equal(fresh_live(0x1000)->depth, depth);
+            uint32_t id = fresh_site(fresh_live(0x1000)->site)->node;
             for (uint32_t i = 0; i < limits[l]; i++) {
                 char want[32];
                 snprintf(want, sizeof want, "function %u", i);
@@ -178,7 +168,7 @@ static void deep_stacks_are_cut(void **state)
     }
     fresh_stack = (struct fresh_stack){.frames = {1}, .count = 1, .depth = 100000};
     assert_true(fresh_alloc(0x1000, 8));
-    assert_int_equal(live_row(0x1000)->depth, UINT16_MAX);
+    assert_int_equal(fresh_live(0x1000)->depth, UINT16_MAX);
 }
 
 static void a_failed_realloc_changes_nothing(void **state)
@@ -188,7 +178,7 @@ static void a_failed_realloc_changes_nothing(void **state)
     fresh_alloc(0x1000, 100);
     fresh_frame(2);
     fresh_alloc(0x2000, 50);
-    was = *live_row(0x1000);
+    was = *fresh_live(0x1000);
     for (int i = 0; i < 1000; i++) {
         assert_true(mp_sample_forget((void *)0x1000, &row));
         assert_false(mp_sample_forget((void *)0x1000, &(struct mp_live_row){0}));
@@ -196,7 +186,7 @@ static void a_failed_realloc_changes_nothing(void **state)
         mp_sample_restore(&row);
         assert_true(mp_profile.sites.live_bytes == 150 && mp_profile.sites.peak_bytes == 150);
     }
-    row = *live_row(0x1000);
+    row = *fresh_live(0x1000);
     row.link = was.link;
     assert_memory_equal(&row, &was, sizeof row);
     assert_int_equal(fresh_site(1)->alloc_samples, 1);
@@ -207,6 +197,20 @@ static void a_failed_realloc_changes_nothing(void **state)
     assert_int_equal(live_rows(), 2);
 }
 
+/* A peak that a failed realloc makes is of that moment, not of the block's first. */
+static void a_restored_block_peaks_now(void **state)
+{
+    (void)state;
+    struct mp_live_row row;
+    fresh_alloc(0x1000, 100);
+    assert_true(mp_sample_forget((void *)0x1000, &row));
+    mp_profile.start_ms -= 5000;
+    fresh_alloc(0x2000, 50);
+    mp_sample_restore(&row);
+    assert_true(mp_profile.sites.peak_bytes == 150);
+    assert_true(mp_profile.sites.peak_ms >= 4900); /* the coarse clock is late by a tick */
+}
+
 static void an_address_that_is_known_is_replaced(void **state)
 {
     (void)state;
@@ -215,7 +219,7 @@ static void an_address_that_is_known_is_replaced(void **state)
     fresh_alloc(0x1000, 7);
     assert_int_equal(fresh_count(MP_NOTE_REPLACED), 1);
     assert_int_equal(live_rows(), 1);
-    assert_int_equal(live_row(0x1000)->size, 7);
+    assert_int_equal(fresh_live(0x1000)->size, 7);
     assert_true(fresh_site(1)->live_bytes == 0 && fresh_site(2)->live_bytes == 7);
     assert_int_equal(((struct mp_thread *)mp_vec_at(&mp_profile.threads, 1))->live, 1);
     fresh_free(0x1000);
@@ -290,6 +294,27 @@ static void somebody_looks_after_each_sample(void **state)
     assert_true(looked_at == 0);
 }
 
+static uint32_t looks;
+
+static void look_first(void)
+{
+    assert_false(mp_tls.inside);
+    assert_int_equal(mp_profile.live.index.rows, looks++); /* the block is not there yet, or still */
+}
+
+static void somebody_looks_before_each_sample(void **state)
+{
+    (void)state;
+    looks = 0;
+    mp_sample_before(look_first);
+    fresh_alloc(0x1000, 1);
+    fresh_free(0x1000);
+    assert_int_equal(looks, 2);
+    mp_sample_before(NULL);
+    fresh_alloc(0x1000, 1);
+    assert_int_equal(looks, 2);
+}
+
 /* What is counted above is not counted below, whatever its size; SIZE_MAX as well. */
 static void masked_is_not_counted(void **state)
 {
@@ -327,61 +352,24 @@ static void huge_sizes_do_not_stop_the_countdown(void **state)
     assert_true(mp_tls.left <= 37 * 4096);
 }
 
-static void rows_of_threads_are_used_again(void **state)
+/* The very first allocation of a thread, at the edge of its first distance. */
+static void the_first_distance_is_exact(void **state)
 {
     (void)state;
-    for (uint32_t i = 0; i < 100000; i++) {
-        memset(&mp_tls, 0, sizeof mp_tls); /* a new thread */
-        assert_true(fresh_alloc(0x1000 + i % 10 * 16, 8));
-        if (i >= 9) {
-            fresh_free(0x1000 + (i + 1) % 10 * 16);
-        }
-    }
-    assert_true(mp_vec_count(&mp_profile.threads) <= 12);
-    for (uint32_t i = 0; i < 10; i++) {
-        fresh_free(0x1000 + i * 16);
-    }
-    uint64_t live = 0;
-    for (uint32_t i = 0; i < mp_vec_count(&mp_profile.threads); i++) {
-        live += ((struct mp_thread *)mp_vec_at(&mp_profile.threads, i))->live;
-    }
-    assert_int_equal(live, 0);
-}
-
-/* A thread whose row went to another while it had nothing live gets a new one, and no two live threads share. */
-static void a_row_that_was_given_away_is_noticed(void **state)
-{
-    (void)state;
-    struct mp_tls first, second;
-    fresh_alloc(0x1000, 8);
-    first = mp_tls;
-    fresh_free(0x1000);
-    memset(&mp_tls, 0, sizeof mp_tls);
-    fresh_alloc(0x2000, 8); /* takes the idle row */
-    second = mp_tls;
-    assert_int_equal(second.thread, first.thread);
-    mp_tls = first;
-    fresh_alloc(0x3000, 8);
-    assert_int_not_equal(mp_tls.thread, second.thread);
-    mp_tls = second;
-    fresh_alloc(0x4000, 8);
-    assert_int_equal(mp_tls.thread, second.thread);
-    assert_int_equal(mp_vec_count(&mp_profile.threads), 3);
-}
-
-static void each_thread_has_its_own_numbers(void **state)
-{
-    (void)state;
-    enum { MANY = 500 };
-    uint64_t drawn[MANY];
-    assert_int_equal(fresh_profile(1ull << 40, 128), MP_OK);
-    for (int i = 0; i < MANY; i++) {
+    assert_int_equal(fresh_profile(4096, 128), MP_OK);
+    for (int i = 0; i < 100; i++) {
+        uint64_t nth = mp_profile.seeded_threads;
         memset(&mp_tls, 0, sizeof mp_tls);
-        assert_false(fresh_alloc(16, 1));
-        drawn[i] = mp_tls.left;
-        for (int j = 0; j < i; j++) {
-            assert_true(drawn[i] != drawn[j]);
+        fresh_alloc(0x1000, 0);
+        uint64_t distance = mp_tls.left + 1;
+        for (uint64_t more = 0; more < 2 && fresh_live(0x1000) == NULL; more++) {
+            memset(&mp_tls, 0, sizeof mp_tls);
+            mp_profile.seeded_threads = nth;
+            assert_int_equal(fresh_alloc(0x2000, distance + more), more);
+            assert_true(more == 1 || mp_tls.left == 0);
         }
+        fresh_free(0x1000);
+        fresh_free(0x2000);
     }
 }
 
@@ -390,7 +378,7 @@ static void memory_refused_is_counted(void **state)
 {
     (void)state;
     uint32_t inits = 0;
-    for (int granted = 0; granted < 40; granted++) {
+    for (int granted = 0; granted < 36; granted++) {
         fresh_release();
         mp_sample_source(&fresh_source);
         mp_sys_map_fail_after(granted);
@@ -493,14 +481,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(why_there_is_no_stack, fresh, done),
         cmocka_unit_test_setup_teardown(deep_stacks_are_cut, fresh, done),
         cmocka_unit_test_setup_teardown(a_failed_realloc_changes_nothing, fresh, done),
+        cmocka_unit_test_setup_teardown(a_restored_block_peaks_now, fresh, done),
         cmocka_unit_test_setup_teardown(an_address_that_is_known_is_replaced, fresh, done),
         cmocka_unit_test_setup_teardown(nobody_enters_twice, fresh, done),
         cmocka_unit_test_setup_teardown(somebody_looks_after_each_sample, fresh, done),
+        cmocka_unit_test_setup_teardown(somebody_looks_before_each_sample, fresh, done),
         cmocka_unit_test_setup_teardown(masked_is_not_counted, fresh, done),
         cmocka_unit_test_setup_teardown(huge_sizes_do_not_stop_the_countdown, fresh, done),
-        cmocka_unit_test_setup_teardown(rows_of_threads_are_used_again, fresh, done),
-        cmocka_unit_test_setup_teardown(a_row_that_was_given_away_is_noticed, fresh, done),
-        cmocka_unit_test_setup_teardown(each_thread_has_its_own_numbers, fresh, done),
+        cmocka_unit_test_setup_teardown(the_first_distance_is_exact, fresh, done),
         cmocka_unit_test_setup_teardown(memory_refused_is_counted, fresh, done),
         cmocka_unit_test_setup_teardown(a_restore_without_memory_is_counted, fresh, done),
         cmocka_unit_test_setup_teardown(threads_add_up, fresh, done),

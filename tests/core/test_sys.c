@@ -6,11 +6,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -128,6 +133,75 @@ static void peeking_never_faults(void **state)
     munmap(pages + 2 * page, page);
 }
 
+/* From now on this system call of this process fails. False where filters are forbidden. */
+static bool refuse(int number, int error)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof code[0], code};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+/* The ways that are left on an old kernel and in a container. Returns the exit status: 0, or where it went wrong. */
+static int without_the_new_calls(void)
+{
+    char buffer[64] = {0}, other[64];
+    if (!refuse(SYS_process_vm_readv, EPERM) || !refuse(SYS_renameat2, EINVAL) || !refuse(SYS_getrandom, ENOSYS)) {
+        return 77;
+    }
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memset(pages, 'p', 2 * page);
+    munmap(pages + page, page);
+    int before = dup(0);
+    close(before);
+    if (mp_sys_peek(pages + page - 64, buffer, 64) != 0 || buffer[63] != 'p') {
+        return 1;
+    }
+    if (mp_sys_peek(pages + page - 63, buffer, 64) >= 0 || mp_sys_peek(pages + page, buffer, 1) >= 0 ||
+        mp_sys_peek(NULL, buffer, 8) >= 0) {
+        return 2;
+    }
+    int after = dup(0);
+    if (after != before) {
+        return 3;
+    }
+    mp_sys_random(buffer, sizeof buffer);
+    mp_sys_random(other, sizeof other);
+    if (memcmp(buffer, other, sizeof other) == 0) {
+        return 4;
+    }
+    write_file(in_folder("a"), "first");
+    write_file(in_folder("b"), "second");
+    if (mp_sys_rename_new(in_folder("a"), in_folder("b")) != -EEXIST || access(in_folder("a"), F_OK) != 0) {
+        return 5;
+    }
+    if (mp_sys_rename_new(in_folder("a"), in_folder("c")) != 0 || access(in_folder("a"), F_OK) == 0) {
+        return 6;
+    }
+    return mp_sys_unlink(in_folder("b")) != 0 || mp_sys_unlink(in_folder("c")) != 0 ? 7 : 0;
+}
+
+static void old_kernels_and_containers(void **state)
+{
+    (void)state;
+    int status = -1;
+    pid_t pid = fork();
+    if (pid == 0) {
+        _exit(without_the_new_calls());
+    }
+    waitpid(pid, &status, 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+        skip();
+    }
+    assert_int_equal(status, 0);
+}
+
 static void the_process_and_its_clocks(void **state)
 {
     (void)state;
@@ -175,6 +249,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(errno_is_left_alone, fresh, done),
         cmocka_unit_test_setup_teardown(renaming_replaces_nothing, fresh, done),
         cmocka_unit_test_setup_teardown(peeking_never_faults, fresh, done),
+        cmocka_unit_test_setup_teardown(old_kernels_and_containers, fresh, done),
         cmocka_unit_test_setup_teardown(the_process_and_its_clocks, fresh, done),
         cmocka_unit_test_setup_teardown(waiting_ends, fresh, done),
     };

@@ -73,6 +73,20 @@ static void memory_refused_changes_nothing(void **state)
     }
 }
 
+static void what_was_never_used_is_spare(void **state)
+{
+    (void)state;
+    struct mp_vec vec;
+    mp_vec_init(&vec, sizeof(struct item), 4);
+    assert_int_equal(mp_vec_spare(&vec), 0);
+    size_t before = mp_sys_mapped();
+    for (uint32_t i = 1; i <= 3000; i++) {
+        mp_vec_push(&vec);
+        assert_int_equal(mp_vec_spare(&vec) + i * sizeof(struct item), mp_sys_mapped() - before);
+    }
+    mp_vec_release(&vec);
+}
+
 static void full_is_said(void **state)
 {
     (void)state;
@@ -90,6 +104,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(items_stay_where_they_are),
         cmocka_unit_test_teardown(memory_refused_changes_nothing, suite_memory_is_back),
+        cmocka_unit_test(what_was_never_used_is_spare),
         cmocka_unit_test(full_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

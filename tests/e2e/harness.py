@@ -224,30 +224,35 @@ def load(path: Path) -> Any:
 
 
 def by_line(path: Path) -> Dict[Tuple[str, int], Line]:
-    """(base name of the file, line) to its live bytes and blocks, as estimated by the reader."""
+    """(base name of the file, line) to its live bytes and blocks, as estimated by the reader.
+
+    Of files of one base name (there are many __init__.py) the larger line is given.
+    """
     found: Dict[Tuple[str, int], Line] = {}
-    for one in load(path).statistics("lineno"):
+    for one in load(path).statistics("lineno"):  # the largest first, as tracemalloc's
         frame = one.traceback[0]
         key = (os.path.basename(frame.filename), frame.lineno)
-        assert key not in found or frame.filename.startswith("<"), key
-        found[key] = Line(one.size, one.size_error, one.count, one.count_error)
+        found.setdefault(key, Line(one.size, one.size_error, one.count, one.count_error))
     return found
 
 
-def raw_by_line(raw: RawFile) -> Dict[Tuple[str, int], Line]:
-    """The same, by the independent reading of the file and the formula of FORMAT.md."""
+def raw_by_line(raw: RawFile, domains: Sequence[int] = (0, 1, 2, 3, 4)) -> Dict[Tuple[str, int], Line]:
+    """The same, by the independent reading of the file and the formula of FORMAT.md; of some domains."""
     sums: Dict[Tuple[str, int], List[float]] = {}
     for sample in raw.live:
-        if not sample.stack:
+        if not sample.stack or sample.domain not in domains:
             continue
         near, weight = sample.stack[0], sample.weight
         size = sample.size
-        row = sums.setdefault((os.path.basename(near.file), near.line), [0.0, 0.0, 0.0, 0.0])
+        row = sums.setdefault((near.file, near.line), [0.0, 0.0, 0.0, 0.0])
         row[0] += weight * size
         row[1] += weight * (weight - 1) * size * size
         row[2] += weight
         row[3] += weight * (weight - 1)
-    return {key: Line(row[0], row[1] ** 0.5, row[2], row[3] ** 0.5) for key, row in sums.items()}
+    found: Dict[Tuple[str, int], Line] = {}
+    for (file, line), row in sorted(sums.items(), key=lambda item: -item[1][0]):
+        found.setdefault((os.path.basename(file), line), Line(row[0], row[1] ** 0.5, row[2], row[3] ** 0.5))
+    return found
 
 
 def marks(source: str) -> Dict[str, int]:

@@ -247,7 +247,7 @@ def call(name, size, file):
 call("na\u00efve", 100001, "caf\u00e9.py")
 call("\u51fd\u6570", 100101, "\u6587\u4ef6.py")
 call("\U00020000\U00020001", 100201, "\U0001f40d.py")
-call("a" * 100000, 100301, "long.py")
+call("a" * 4000, 100301, "long.py")
 call("newline", 100401, "one\ntwo\ttab.py")
 call("percent", 100501, "100%25.py")
 call("surrogate", 100601, "undecodable\udcff.py")
@@ -259,6 +259,21 @@ call("empty", 100901, "")
 
 def test_names_in_any_script(python, run):
     check(run(python, PRELUDE + NAMES + EPILOGUE, env={"MPROFILERATE": "1"}))
+
+
+@pytest.mark.few
+def test_a_very_long_name(python, run):
+    """A name of 100 kB is cut, which is counted; it harms nothing else."""
+    program = run(python, PRELUDE + NAMES.split("\ncall(")[0] + "\n" + 'call("b" * 100000, 100001, "long.py")\n' + EPILOGUE,
+                  env={"MPROFILERATE": "1"})
+    ((size, (_, stack)),) = json.loads(program.line()).items()
+    program.ready()
+    raw = RawFile(program.dump())
+    assert program.finish() == 0 and program.stderr == ""
+    (sample,) = raw.samples(int(size))
+    assert sample.stack[0].name.startswith("b" * 1000)
+    assert [list(frame) for frame in sample.stack[2:]] == stack[2:]
+    assert len(sample.stack[0].name) == 100000 or int(raw.head["note.names_cut"]) > 0
 
 
 def test_program_from_the_command_line(python, run):

@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?([eE][-+]?[0-9]{1,2})?\Z")
 
 #: The keys that the format names, apart from the families `lost.` and `note.`.
 KNOWN_KEYS = frozenset(
-    "mprofile uid pid ppid host number trigger time clock_ms start write_ms exe cmdline cwd "
+    "mprofile uid pid ppid host number trigger time clock_ms start exe cmdline cwd "
     "machine python python.build python.abi python.alloc python.stacks python.free rate frames "
     "samples peak_bytes peak_var peak_clock_ms own_bytes".split()
 )

@@ -66,6 +66,13 @@ class _Table:
         self.strings.extend(chunk.strings)
         self.present.extend(b"\1" * chunk.rows)
 
+    def add_blank(self) -> int:
+        """A row that names nothing, for rows that lost what they named."""
+        for column in self.columns:
+            column.append(0)
+        self.present.append(0)
+        return len(self) - 1
+
     def offset(self, row: int) -> int:
         at = bisect_right(self.starts, (row, 1 << 64)) - 1
         return self.starts[at][1] if at >= 0 else 0
@@ -229,6 +236,16 @@ class _Resolver:
                     "live sample %d names %s %d; there is no such row (%d are known)"
                     % (row, noun, column[row], len(target)),
                 )
+            if noun in ("site", "thread"):
+                # Its size and rate are there, so it counts.
+                blank = (sites if noun == "site" else threads).add_blank()
+                for row, good in enumerate(mask):
+                    if not good:
+                        column[row] = blank
+                self.dropped.append(
+                    "the %ss of %d of %d live samples" % (noun, mask.count(0), len(mask))
+                )
+                continue
             keep = mask if keep is None else bytearray(map(min, keep, mask))
         if keep is not None:
             self.dropped.append(
