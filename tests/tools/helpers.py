@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import Any, List, Tuple
 
-from snapshot_writer import Frame, Program
+from snapshot_writer import NATIVE, Frame, Program
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GOLDEN = os.path.join(HERE, "golden")
@@ -20,6 +20,28 @@ VIEW: Frame = ("app/views.py", 33, "render", 30)
 FROZEN: Frame = ("<frozen importlib._bootstrap>", 241, "_call_with_frames_removed", 239)
 STRING: Frame = ("<string>", 1, "<module>", 1)
 UNKNOWN: Frame = ("<unknown>", 0, "[no Python thread]", 0)
+EXTENSION = "/opt/app/lib/keeper.so"
+KEEP: Frame = (EXTENSION, 0x1234, "keep_one", NATIVE)
+GROW: Frame = (EXTENSION, 0x2010, "_ZN4pool4growEm", NATIVE)
+NAMELESS: Frame = ("/opt/app/lib/stripped.so", 0x777, "", NATIVE)
+CALL: Frame = ("/usr/lib/libpython3.11.so.1.0", 0x20000, "cfunction_call+0x4c", NATIVE)
+START: Frame = ("/usr/lib/libc.so.6", 0x29D90, "__libc_start_main", NATIVE)
+
+
+def mixed(rate: int = 0, **head: Any) -> Program:
+    """Stacks of Python frames with native ones above and below, and some without any of Python."""
+    program = Program(rate, **{"native": 1, **head})
+    program.module(EXTENSION, "00112233445566778899aabbccddeeff00112233", 0x7000, 0x9000, 0x7000)
+    program.module(START[0], "", 0xA000, 0xB000, 0xA000)
+    for number in range(3):
+        program.block(40000 + number, [KEEP, CALL, LOAD, MAIN, START], domain="malloc")
+    program.block(30000, [GROW, KEEP, CALL, LOAD, MAIN, START], domain="malloc")
+    program.block(20000, [LOAD, MAIN, START])
+    program.block(10000, [NAMELESS, START], domain="malloc", tid=4712, name="pool")
+    program.block(9000, [GROW, START], domain="malloc", tid=4712, name="pool")
+    program.block(8000, [GROW, NAMELESS, VIEW, CALL, LOAD, MAIN, START], domain="mmap")
+    program.block(7000, [KEEP, UNKNOWN], domain="malloc")
+    return program
 
 
 def small(rate: int = 0, **head: Any) -> Program:

@@ -17,7 +17,19 @@ import struct
 from typing import Dict, List
 
 import snapshot_writer as sw
-from helpers import FROZEN, GOLDEN, LOAD, MAIN, STRING, UNKNOWN, VIEW, read, save, small
+from helpers import (
+    FROZEN,
+    GOLDEN,
+    LOAD,
+    MAIN,
+    STRING,
+    UNKNOWN,
+    VIEW,
+    mixed,
+    read,
+    save,
+    small,
+)
 from snapshot_writer import Program
 
 CWD = "/nonexistent"
@@ -101,6 +113,108 @@ def parent_and_child() -> List[Program]:
     return [parent, child]
 
 
+ROLLUP = """\
+5611db1a3000-7fff7220e000 ---p 00000000 00:00 0                          [rollup]
+Rss:              %(rss)d kB
+Pss:              %(pss)d kB
+Pss_Anon:         %(pss_anon)d kB
+Pss_File:           2500 kB
+Pss_Shmem:             0 kB
+Shared_Clean:       6740 kB
+Shared_Dirty:     %(shared)d kB
+Private_Clean:        20 kB
+Private_Dirty:    %(private)d kB
+Anonymous:        %(anonymous)d kB
+"""
+
+
+def kernel(program: Program, rss: int, file: int = 7000, swap: int = 0, shared: int = 0) -> None:
+    """Sizes in kB, as the kernel says them; *shared* of the anonymous memory with one other."""
+    program.proc.append(
+        (
+            "/proc/self/status",
+            "VmHWM:\t %d kB\nVmRSS:\t %d kB\nRssAnon:\t %d kB\nRssFile:\t %d kB\nRssShmem:\t 0 kB\n"
+            "VmStk:\t 132 kB\nVmPTE:\t 268 kB\nVmSwap:\t %d kB\nThreads:\t3\n"
+            % (rss + 4000, rss, rss - file, file, swap),
+        )
+    )
+    anonymous = rss - file
+    sizes = {"rss": rss, "pss": anonymous - shared // 2 + 2500, "pss_anon": anonymous - shared // 2}
+    sizes.update(shared=shared, private=anonymous - shared, anonymous=anonymous)
+    program.proc.append(("/proc/self/smaps_rollup", ROLLUP % sizes))
+
+
+def account(**head: str) -> Program:
+    """A program whose size is asked for: 60,000 objects in arenas, some memory from malloc."""
+    plain = {
+        "python.alloc": "pymalloc",
+        "python.free": "unhooked",
+        "malloc.served_by": "glibc 2.36",
+    }
+    values = {"clock_ms": 60000, "own_bytes": 400_000, "arena_bytes": 70 << 20, "cwd": CWD}
+    values.update(
+        {"peak_bytes": 90_000_000, "peak_var": 1_000_000_000_000, "peak_clock_ms": 50_000}
+    )
+    program = Program(131072, **{**plain, **values, **head})
+    program.head.update(
+        {
+            "malloc.system": 12_000_000,
+            "malloc.mapped": 0,
+            "malloc.used": 8_000_000,
+            "malloc.free": 4_000_000,
+            "malloc.top": 130_000,
+            "malloc.clock_ms": 58_500,
+            **head,
+        }
+    )
+    return program
+
+
+def rss_python() -> Program:
+    program = account()
+    for number in range(430):
+        program.block(100 + number % 50, [LOAD, MAIN] if number % 4 else [VIEW, MAIN])
+    for number in range(50):
+        program.block(100_000 + number, [VIEW, MAIN], domain="malloc")
+    kernel(program, 86_000)
+    return program
+
+
+def rss_native() -> Program:
+    """Native memory leads; a mapping is mostly untouched; some is swapped out."""
+    program = account(arena_bytes=4 << 20, **{"malloc.used": 40_000_000})
+    for number in range(20):
+        program.block(100, [LOAD, MAIN])
+    for number in range(400):
+        program.block(100_000, [VIEW, MAIN] if number % 3 else [LOAD, MAIN], domain="malloc")
+    program.block(200 << 20, [LOAD, MAIN], domain="mmap")
+    kernel(program, 80_000, swap=3000)
+    return program
+
+
+def rss_free() -> Program:
+    """Freed and kept, by both allocators."""
+    program = account(**{"malloc.free": 60_000_000, "malloc.used": 3_000_000})
+    for number in range(100):
+        program.block(100, [LOAD, MAIN])
+    kernel(program, 140_000)
+    return program
+
+
+def rss_workers() -> List[Program]:
+    parent = account(pid=100)
+    for number in range(400):
+        parent.block(120, [LOAD, MAIN], address=16 * number + 16, time=number)
+    child = copy.deepcopy(parent)
+    child.fork(0xB2, 101, 30_000)
+    for number in range(200):
+        child.block(150, [VIEW, MAIN], address=16 * number + 90000, time=40_000)
+    child.head["arena_bytes"] = 100 << 20
+    kernel(parent, 82_000, shared=60_000)
+    kernel(child, 110_000, shared=60_000)
+    return [parent, child]
+
+
 def newer() -> bytes:
     head, *rest = small(cwd=CWD, hum="a key from later").sections()
     strings = sw.section(b"RATE", struct.pack("<IIQ", 1, 0, 0) + b"a column from later")
@@ -110,7 +224,14 @@ def newer() -> bytes:
 
 def good() -> Dict[str, bytes]:
     parent, child = parent_and_child()
+    worker, forked = rss_workers()
     return {
+        "mixed": mixed(cwd=CWD).bytes(),
+        "rss_python": rss_python().bytes(),
+        "rss_native": rss_native().bytes(),
+        "rss_free": rss_free().bytes(),
+        "rss_worker": worker.bytes(),
+        "rss_forked": forked.bytes(),
         "exact": small(cwd=CWD).bytes(),
         "sampled": sampled().bytes(),
         "lossy": lossy().bytes(),
@@ -163,6 +284,15 @@ CASES: Dict[str, List[str]] = {
     "lossy": ["lossy.bin"],
     "hostile": ["hostile.bin"],
     "native": ["native.bin"],
+    "mixed": ["mixed.bin"],
+    "mixed_traceback": ["mixed.bin", "--by", "traceback"],
+    "mixed_function": ["mixed.bin", "--by", "function", "--cumulative"],
+    "rss_head": ["rss_python.bin", "--limit", "1"],
+    "rss_python": ["rss_python.bin", "--rss"],
+    "rss_native": ["rss_native.bin", "--rss"],
+    "rss_free": ["rss_free.bin", "--rss"],
+    "rss_workers": ["rss_worker.bin", "rss_forked.bin", "--rss"],
+    "rss_unknown": ["exact.bin", "--rss"],
     "merged": ["child.bin", "parent.bin"],
     "merged_generation": ["child.bin", "parent.bin", "--by", "generation"],
     "newer": ["newer.bin"],

@@ -17,8 +17,9 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 DOMAINS = {"raw": 0, "mem": 1, "obj": 2, "malloc": 3, "mmap": 4}
 
-#: (file, line, function, first line)
+#: (file, line, function, first line); of native code (module, offset, symbol, NATIVE)
 Frame = Tuple[str, int, str, int]
+NATIVE = 0xFFFFFFFF
 
 
 def pad(data: bytes) -> bytes:
@@ -108,6 +109,7 @@ class Program:
             (int(self.head["uid"], 16), int(self.head["pid"]), 0)
         ]
         self.proc: List[Tuple[str, str]] = []
+        self.modules: List[Tuple[int, int, int, int, int]] = []
         self._keys: Dict[Any, int] = {}
 
     def _row(self, rows: List[Any], key: Any, row: Any, base: int = 0) -> int:
@@ -136,6 +138,9 @@ class Program:
 
     def thread(self, tid: int = 4711, ident: int = 0x7F00, name: str = "python") -> int:
         return self._row(self.threads, ("h", tid), (tid, ident, self.string(name)))
+
+    def module(self, path: str, build_id: str, start: int, end: int, bias: int) -> None:
+        self.modules.append((self.string(path), self.string(build_id), start, end, bias))
 
     def fork(self, uid: int, pid: int, clock_ms: int) -> None:
         """Go on as a child: what is allocated from now on is the child's own."""
@@ -194,6 +199,7 @@ class Program:
             table(b"THRD", "QQI", self.threads),
             counted(b"RATE", "Q", [(rate,) for rate in self.rates]),
             counted(b"LINE", "QQQ", self.lineage),
+            *([table(b"MODS", "IIQQQ", self.modules)] if self.modules else []),
         ] + [proc(name, text) for name, text in self.proc]
 
     def bytes(self) -> bytes:

@@ -35,9 +35,9 @@ USAGE = [
     (["--lim", "3"], "--lim"),
 ] + [
     ([option, "x"], option)
-    for option in "--rss --tree --diff --leaks --pprof --collapsed --speedscope --html "
-    "--pickle --debug-dir".split()
-]
+    for option in "--tree --diff --leaks --pprof --collapsed --speedscope --html "
+    "--pickle".split()
+] + [(["--debug-dir", "no/such/folder"], "no such folder")]
 
 
 @pytest.mark.parametrize("arguments, word", USAGE)

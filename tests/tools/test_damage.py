@@ -15,9 +15,10 @@ from typing import Any, Optional
 import pytest
 
 import snapshot_writer as sw
-from helpers import small
+from helpers import mixed, small
 from mprofile import SnapshotError
 from mprofile._format import Container
+from mprofile._books import Books, rss_lines
 from mprofile._headreport import HeadReport
 from mprofile._heap import Heap
 from mprofile._ids import read_heap
@@ -40,7 +41,10 @@ QUERIES = [
 def report(heap: Heap) -> None:
     """Make every kind of report; check that no line could drive a terminal."""
     sums = [sum_sites(heap)]
-    lines = list(HeadReport(80, Glyphs()).lines([heap], sums))
+    books = Books([heap])
+    books.close([heap], sums, Glyphs())
+    lines = list(HeadReport(80, Glyphs()).lines([heap], sums, books.short()))
+    lines += rss_lines(books, 80, Glyphs())
     for query in QUERIES:
         lines += TableReport(80, Glyphs()).lines(run([heap], sums, query), 0)
     assert all(line.isprintable() for line in lines)
@@ -59,8 +63,21 @@ def attempt(path: str, data: bytes, salvage: bool = False) -> Optional[SnapshotE
     return None
 
 
-def test_cut_at_each_byte(tmp_path: Any) -> None:
-    data, path = small(4096).bytes(), str(tmp_path / "x.bin")
+def sized() -> sw.Program:
+    """Native frames, their modules, and all that an account is made of."""
+    program = mixed(4096, samples=9, arena_bytes=1 << 20, own_bytes=5000, peak_bytes=60000)
+    program.head.update({"malloc.clock_ms": 100, "malloc.used": 200000, "malloc.free": 1000})
+    program.proc.append(("/proc/self/status", "VmRSS:\t 60000 kB\nRssFile:\t 5000 kB\n"))
+    return program
+
+
+PROGRAMS = {"small": lambda: small(4096), "sized": sized}
+programs = pytest.mark.parametrize("program", PROGRAMS)
+
+
+@programs
+def test_cut_at_each_byte(tmp_path: Any, program: str) -> None:
+    data, path = PROGRAMS[program]().bytes(), str(tmp_path / "x.bin")
     assert attempt(path, data) is None
     for length in range(len(data)):
         error = attempt(path, data[:length])
@@ -70,8 +87,9 @@ def test_cut_at_each_byte(tmp_path: Any) -> None:
         assert (salvaged is None) == (length >= 16)
 
 
-def test_each_byte_changed(tmp_path: Any) -> None:
-    data, path = small(4096).bytes(), str(tmp_path / "x.bin")
+@programs
+def test_each_byte_changed(tmp_path: Any, program: str) -> None:
+    data, path = PROGRAMS[program]().bytes(), str(tmp_path / "x.bin")
     for at in range(len(data)):
         for flip in (0xFF, 0x01):
             bad = bytearray(data)
@@ -94,10 +112,11 @@ def resealed(data: bytearray) -> bytes:
     return bytes(data)
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_fuzz_behind_the_checksums(tmp_path: Any, seed: int) -> None:
+@programs
+@pytest.mark.parametrize("seed", range(6))
+def test_fuzz_behind_the_checksums(tmp_path: Any, seed: int, program: str) -> None:
     rng = random.Random(seed)
-    good, path = small(4096).bytes(), str(tmp_path / "x.bin")
+    good, path = PROGRAMS[program]().bytes(), str(tmp_path / "x.bin")
     read = 0
     for _ in range(400):
         bad = bytearray(good)
@@ -117,7 +136,8 @@ def test_fuzz_of_sections(tmp_path: Any, seed: int) -> None:
     rng = random.Random(100 + seed)
     path = str(tmp_path / "x.bin")
     for _ in range(150):
-        head, *sections = small(rng.choice((0, 512, 2**63))).sections()
+        make = rng.choice((small, mixed))
+        head, *sections = make(rng.choice((0, 512, 2**63))).sections()
         rng.shuffle(sections)
         for _ in range(rng.randrange(3)):
             victim = rng.randrange(len(sections))

@@ -14,7 +14,9 @@ from __future__ import annotations
 import tracemalloc
 from typing import Any, Iterable, Optional, Sequence, Tuple, Union
 
-#: (function, its first line) of a frame, where known.
+from ._heap import NATIVE
+
+#: (function, its first line) of a frame, where known; NATIVE for the line where it is native.
 Detail = Tuple[Optional[str], Optional[int]]
 NO_DETAIL: Detail = (None, None)
 
@@ -32,14 +34,21 @@ def split_frame(frame: Sequence[Any]) -> Tuple[Tuple[str, int], Detail]:
 
 
 class Frame(tracemalloc.Frame):
-    """A frame of a traceback; `name` and `firstlineno` are those of its function, or None."""
+    """A frame of a traceback; `name` and `firstlineno` are those of its function, or None.
 
-    __slots__ = ("name", "firstlineno")
+    Where `native` is true the frame is of native code: `filename` is its program or library, and
+    `lineno` the offset in that.
+    """
+
+    __slots__ = ("name", "firstlineno", "native")
 
     def __init__(self, frame: Sequence[Any], detail: Detail = NO_DETAIL) -> None:
         plain, own = split_frame(frame)
         super().__init__(plain)
         self.name, self.firstlineno = own if own is not NO_DETAIL else detail
+        self.native = self.firstlineno == NATIVE
+        if self.native:
+            self.firstlineno = None
 
 
 class Traceback(tracemalloc.Traceback):

@@ -5,6 +5,9 @@ Keys are made of contents, never of ids, so that the processes of one program, e
 its own, fall into the same groups. A stack's key is a number that equal stacks share, so that
 stacks are compared without being built.
 
+Lines, files and functions are those of the nearest Python frame: native frames above it are passed
+over, unless the stack has no Python frame at all. A whole stack has all of its frames.
+
 `cumulative` counts a block in the group of each frame of its stack, as often as the group is in it:
 what tracemalloc does, for which recursion multiplies. One pass over the call tree, children before
 parents, gives every node's share; work is proportional to the tree, not to the stacks' lengths.
@@ -18,7 +21,7 @@ Invariants:
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, Callable, Dict, Hashable, List, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Hashable, List, Optional, Sequence, Tuple
 
 from ._heap import UNKNOWN_FILE, Heap
 from ._sums import Sums
@@ -30,7 +33,17 @@ if TYPE_CHECKING:
 class Total:
     """The sums of one group, and a node that shows where it is."""
 
-    __slots__ = ("samples", "blocks", "bytes", "blocks_var", "bytes_var", "heap", "node", "best")
+    __slots__ = (
+        "samples",
+        "blocks",
+        "bytes",
+        "blocks_var",
+        "bytes_var",
+        "heap",
+        "node",
+        "nearest",
+        "best",
+    )
 
     def __init__(self, heap: Heap, node: int) -> None:
         self.samples = 0
@@ -40,10 +53,20 @@ class Total:
         self.bytes_var = 0.0
         self.heap = heap
         self.node = node
+        #: The nearest frame of the heaviest contribution's stack; native, where `node` is not.
+        self.nearest = node
         #: The bytes of the heaviest contribution so far, whose node is the one shown.
         self.best = -1.0
 
-    def add(self, heap: Heap, sums: Sums, row: int, node: int, passes: int = 1) -> None:
+    def add(
+        self,
+        heap: Heap,
+        sums: Sums,
+        row: int,
+        node: int,
+        passes: int = 1,
+        nearest: Optional[int] = None,
+    ) -> None:
         """Add one row; *passes* is which of its group's frames this is on the stack, from 1."""
         octets = sums.bytes[row]
         self.samples += int(sums.samples[row])
@@ -55,6 +78,7 @@ class Total:
             self.best = octets
             self.heap = heap
             self.node = node
+            self.nearest = node if nearest is None else nearest
 
 
 class StackIds:
@@ -110,13 +134,31 @@ def group(
     stacks = StackIds()
     for heap, sums in parts:
         key_of = _key_function(heap, kind, stacks)
-        if cumulative:
+        keys = heap.key_nodes() if kind != "traceback" else None
+        nodes = heap.sites.node
+        if cumulative and keys is None:
             _group_cumulative(heap, sums, key_of, totals)
+        elif cumulative and keys is not None:
+            with_python, without = _by_python(heap, sums, keys)
+            _group_cumulative(heap, with_python, key_of, totals, heap.is_native)
+            _group_cumulative(heap, without, key_of, totals)
         else:
-            nodes = heap.sites.node
             for site in _live_rows(sums):
-                _add(totals, key_of(nodes[site]), heap, sums, site, nodes[site])
+                nearest = nodes[site]
+                node = nearest if keys is None else keys[nearest]
+                _add(totals, key_of(node), heap, sums, site, node, 1, nearest)
     return totals
+
+
+def _by_python(heap: Heap, sums: Sums, keys: Ints) -> Tuple[Sums, Sums]:
+    """The sums of the sites whose stack has a Python frame, and of the others."""
+    python = [not heap.is_native(keys[node]) for node in heap.sites.node]
+    parts = (Sums(0), Sums(0))
+    for name in Sums.__slots__:
+        column = getattr(sums, name)
+        for part, wanted in zip(parts, (True, False)):
+            setattr(part, name, [v if one is wanted else 0 for v, one in zip(column, python)])
+    return parts
 
 
 def _add(
@@ -127,21 +169,29 @@ def _add(
     row: int,
     node: int,
     passes: int = 1,
+    nearest: Optional[int] = None,
 ) -> None:
     total = totals.get(key)
     if total is None:
         total = totals[key] = Total(heap, node)
-    total.add(heap, sums, row, node, passes)
+    total.add(heap, sums, row, node, passes, nearest)
 
 
-def _group_cumulative(heap: Heap, sums: Sums, key_of: KeyOf, totals: Dict[Hashable, Total]) -> None:
+def _group_cumulative(
+    heap: Heap,
+    sums: Sums,
+    key_of: KeyOf,
+    totals: Dict[Hashable, Total],
+    left_out: Callable[[int], bool] = lambda node: False,
+) -> None:
     shares = _inclusive(heap, sums)
     if any((shares.samples[0], shares.blocks[0], shares.bytes[0])):
         _add(totals, key_of(0), heap, shares, 0, 0)
     keys: Dict[int, Hashable] = {n: key_of(n) for n in _live_rows(shares) if n}
     passes = _passes(heap.nodes.parent, keys)
     for node, key in keys.items():
-        _add(totals, key, heap, shares, node, node, passes[node])
+        if not left_out(node):
+            _add(totals, key, heap, shares, node, node, passes[node])
 
 
 def _inclusive(heap: Heap, sums: Sums) -> Sums:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import datetime
 import os
-import re
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import Iterator, List, Optional, Sequence
 
 from ._groups import Total
 from ._head import Head
 from ._heap import Heap
+from ._kernel import rss
 from ._rows import add_all
 from ._sums import Sums
 from ._text import Glyphs, printable, shortened, width_of, wrapped
@@ -37,14 +37,6 @@ _NOTES = {
     "refused_513": "small blocks could not be asked for as 513 bytes, "
     "and were asked for at their true size",
 }
-_SIZE = re.compile(r"^(VmRSS|VmHWM):\s+([0-9]{1,18}) kB", re.MULTILINE)
-
-
-def rss(heap: Heap) -> Tuple[Optional[int], Optional[int]]:
-    """Resident size now and at its highest, in bytes, as the kernel said."""
-    sizes = dict(_SIZE.findall(heap.proc.get("/proc/self/status", "")))
-    now, highest = sizes.get("VmRSS"), sizes.get("VmHWM")
-    return (int(now) * 1024 if now else None, int(highest) * 1024 if highest else None)
 
 
 def live_total(heap: Heap, sums: Sums) -> Total:
@@ -58,11 +50,14 @@ class HeadReport:
         self.width = width
         self.glyphs = glyphs
 
-    def lines(self, heaps: Sequence[Heap], sums: Sequence[Sums]) -> Iterator[str]:
+    def lines(
+        self, heaps: Sequence[Heap], sums: Sequence[Sums], account: Sequence[str] = ()
+    ) -> Iterator[str]:
+        """*account* is the account of the size and the verdict, a line each, where there is one."""
         if len(heaps) == 1:
-            yield from self._process(heaps[0], sums[0])
+            yield from self._process(heaps[0], sums[0], account)
         else:
-            yield from self._processes(heaps, sums)
+            yield from self._processes(heaps, sums, account)
         for heap in heaps:
             yield from self._losses(heap, len(heaps) > 1)
 
@@ -76,7 +71,11 @@ class HeadReport:
             for i, part in enumerate(parts)
         ]
 
-    def _process(self, heap: Heap, sums: Sums) -> Iterator[str]:
+    def _account(self, account: Sequence[str]) -> Iterator[str]:
+        for label, text in zip(("account", "verdict"), account):
+            yield from self._entry(label, text, 3)
+
+    def _process(self, heap: Heap, sums: Sums, account: Sequence[str]) -> Iterator[str]:
         head = heap.head
         yield from self._entry("snapshot", os.path.basename(heap.path))
         yield from self._entry("process", _process_text(head))
@@ -93,9 +92,14 @@ class HeadReport:
         now, highest = rss(heap)
         if now is not None:
             yield from self._entry("RSS", _rss_text(now, highest, total.bytes))
+        yield from self._account(account)
         own = head.integer("own_bytes")
         if own is not None:
             yield from self._entry("profiler", "%s of its own, in RSS too" % bytes_text(own))
+        native = head.text("native")
+        if native not in (None, "0"):
+            words = "recorded" if native == "1" else "not recorded: %s" % native
+            yield from self._entry("native", "frames of native code are " + words, 3)
         for key, value in head.unknown().items():
             yield from self._entry(printable(key), value)
 
@@ -116,7 +120,9 @@ class HeadReport:
             text += ", %s earlier" % duration_text((clock - peak_clock) / 1000)
         return text + " (as a maximum, leans upwards)"
 
-    def _processes(self, heaps: Sequence[Heap], sums: Sequence[Sums]) -> Iterator[str]:
+    def _processes(
+        self, heaps: Sequence[Heap], sums: Sequence[Sums], account: Sequence[str]
+    ) -> Iterator[str]:
         head = heaps[0].head
         yield from self._entry("snapshots", "%d processes of one program" % len(heaps))
         command = _command(head)
@@ -150,6 +156,7 @@ class HeadReport:
                 "oldest process that has it" % count_text(elsewhere),
                 3,
             )
+        yield from self._account(account)
         yield ""
         yield from self._columns(rows)
 

@@ -11,10 +11,11 @@ names; a node's parent has a smaller id; node 0 is the root and is no frame.
 
 from __future__ import annotations
 
+import os
 from array import array
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import TYPE_CHECKING, Dict, List, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
 
 from ._head import Head
 
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
 DOMAIN_NAMES = ("raw", "mem", "obj", "malloc", "mmap")
 DOMAIN_NUMBERS = (0, 0, 0, 1, 2)
 
+#: File, line, function, its first line.
+Frame = Tuple[str, int, str, int]
+
 UNKNOWN_FILE = "<unknown>"
+#: The first line of a function that is native: its file is a module, its lines are offsets there.
+NATIVE = 0xFFFFFFFF
 
 
 def ints(code: str) -> Ints:
@@ -107,6 +113,17 @@ class Threads:
 
 
 @dataclass
+class Modules:
+    """What native frames lie in: programs and libraries, as they were loaded."""
+
+    path: Ints = field(default_factory=lambda: ints("I"))
+    build_id: Ints = field(default_factory=lambda: ints("I"))
+    start: Ints = field(default_factory=lambda: ints("Q"))
+    end: Ints = field(default_factory=lambda: ints("Q"))
+    bias: Ints = field(default_factory=lambda: ints("Q"))
+
+
+@dataclass
 class Lineage:
     """Row 0 is the oldest profiled ancestor, the last row the process itself."""
 
@@ -128,6 +145,9 @@ class Heap:
     threads: Threads = field(default_factory=Threads)
     rates: Ints = field(default_factory=lambda: ints("Q"))
     lineage: Lineage = field(default_factory=Lineage)
+    modules: Modules = field(default_factory=Modules)
+    #: Names of native functions as they were written, where a tool knew them.
+    demangled: Dict[str, str] = field(default_factory=dict)
     proc: Dict[str, str] = field(default_factory=dict)
     domain_names: Sequence[str] = DOMAIN_NAMES
     domain_numbers: Sequence[int] = DOMAIN_NUMBERS
@@ -135,19 +155,58 @@ class Heap:
     dropped: List[str] = field(default_factory=list)
     #: Rows that an older process of the same merge already counts.
     counted_elsewhere: int = 0
+    _build_ids: Optional[Dict[str, str]] = field(default=None, repr=False)
 
-    def frame(self, node: int) -> Tuple[str, int, str, int]:
+    def frame(self, node: int) -> Frame:
         """(file, line, function, its first line) of a node; the root is an unknown frame."""
         if node == 0:
             return UNKNOWN_FILE, 0, "[no stack]", 0
         func = self.nodes.func[node]
         functions = self.functions
-        return (
-            self.strings[functions.file[func]],
-            self.nodes.line[node],
-            self.strings[functions.name[func]],
-            functions.firstline[func],
-        )
+        name = self.strings[functions.name[func]]
+        first = functions.firstline[func]
+        if first == NATIVE:
+            name = self.demangled.get(name, name)
+        return self.strings[functions.file[func]], self.nodes.line[node], name, first
+
+    def is_native(self, node: int) -> bool:
+        return node != 0 and self.functions.firstline[self.nodes.func[node]] == NATIVE
+
+    @property
+    def has_native(self) -> bool:
+        return NATIVE in self.functions.firstline
+
+    def place(self, node: int) -> str:
+        """A frame as people write it: `file:line`, `symbol (module+0x12)`."""
+        return frame_place(self.frame(node))
+
+    def key_nodes(self) -> Optional[Ints]:
+        """For each node, the frame that stands for its stack; None: always the nearest.
+
+        It is the nearest Python frame, where native frames lie above it; a stack without any Python
+        frame is known by its nearest native one.
+        """
+        if not self.has_native:
+            return None
+        nodes, functions = self.nodes, self.functions
+        unknown = [self.strings[file] == UNKNOWN_FILE for file in functions.file]
+        python = array("I", bytes(4 * len(nodes.parent)))
+        keys = array("I", range(len(nodes.parent)))
+        for node in range(1, len(keys)):
+            func = nodes.func[node]
+            if functions.firstline[func] == NATIVE:
+                python[node] = python[nodes.parent[node]]
+                keys[node] = python[node] or node
+            elif not unknown[func]:
+                python[node] = node
+        return keys
+
+    def build_ids(self) -> Dict[str, str]:
+        """The build id of each module, by its path."""
+        if self._build_ids is None:
+            pairs = zip(self.modules.path, self.modules.build_id)
+            self._build_ids = {self.strings[path]: self.strings[one] for path, one in pairs}
+        return self._build_ids
 
     def stack(self, node: int) -> List[int]:
         """The nodes of a stack, nearest frame first; at least one."""
@@ -160,3 +219,25 @@ class Heap:
 
     def thread_name(self, row: int) -> str:
         return self.strings[self.threads.name[row]]
+
+
+def frame_place(frame: Frame) -> str:
+    file, line, name, first = frame
+    if first == NATIVE:
+        module = os.path.basename(file) or "?"
+        symbol, plus, offset = name.rpartition("+0x")
+        if plus and symbol:
+            return "%s+0x%s (%s)" % (symbol, offset, module)
+        return "%s (%s+0x%x)" % (name, module, line) if name else "0x%x (%s)" % (line, module)
+    if file == UNKNOWN_FILE:
+        return ("%s %s" % (file, name)).rstrip()
+    return "%s:%d" % (file, line)
+
+
+def function_place(frame: Frame) -> str:
+    file, _, name, first = frame
+    if file == UNKNOWN_FILE or (first == NATIVE and not name):
+        return frame_place(frame)
+    if first == NATIVE:
+        return "%s (%s)" % (name, os.path.basename(file) or "?")
+    return "%s:%d %s" % (file, first, name)

@@ -19,13 +19,13 @@ from operator import lt
 from typing import TYPE_CHECKING, List, Optional, Sequence, Tuple
 
 from ._format import Container, SnapshotError
-from ._heap import DOMAIN_NAMES, Functions, Heap, Nodes, Sites, Threads
+from ._heap import DOMAIN_NAMES, Functions, Heap, Modules, Nodes, Sites, Threads
 from ._tables import CODES, Chunk, Tables
 
 if TYPE_CHECKING:
     from ._heap import Ints
 
-_ROW_BYTES = {"STRS": 4, "FUNC": 12, "NODE": 12, "SITE": 61, "THRD": 20}
+_ROW_BYTES = {"STRS": 4, "FUNC": 12, "NODE": 12, "SITE": 61, "THRD": 20, "MODS": 32}
 _SALVAGED_ROWS = 1 << 20
 #: More than any heap can sum up to, and far enough from infinity to be added up again.
 _SUM_MAX = 1e200
@@ -93,9 +93,12 @@ class _Resolver:
         nodes = self._join("NODE", 1)
         sites = self._join("SITE", 0)
         threads = self._join("THRD", 0)
+        modules = self._join("MODS", 0)
         self._check(functions, 0, strings, "string")
         self._check(functions, 1, strings, "string")
         self._check(threads, 2, strings, "string")
+        self._check(modules, 0, strings, "string")
+        self._check(modules, 1, strings, "string")
         self._check_nodes(nodes, functions)
         self._check(sites, 0, nodes, "node")
         self._check_sites(sites)
@@ -104,8 +107,9 @@ class _Resolver:
         heap.nodes = Nodes(*nodes.columns)
         heap.sites = Sites(*sites.columns)  # type: ignore[arg-type]
         heap.threads = Threads(*threads.columns)
+        heap.modules = Modules(*modules.columns)
         self._check_live(heap, sites, threads)
-        for table in (functions, nodes, sites, threads):
+        for table in (functions, nodes, sites, threads, modules):
             self._blank(table)
         if not len(functions):
             # What is blank names row 0 of everything, so there is one.

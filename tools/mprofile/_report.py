@@ -9,10 +9,11 @@ Invariants: no line is wider than asked for; all text from the snapshot passes t
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, List
+from typing import Dict, Iterator, List, Optional, Tuple
 
-from ._heap import UNKNOWN_FILE, Heap
-from ._rows import Frame, Result, Row, figures, full_stack
+from ._heap import NATIVE, UNKNOWN_FILE, Frame, Heap, frame_place, function_place
+from ._native import NativeLines
+from ._rows import Result, Row, figures
 from ._source import SourceLines
 from ._text import Glyphs, printable, shortened, width_of
 from ._units import bytes_and_error, count_and_error, share_text
@@ -22,6 +23,7 @@ _SAMPLES_FROM_WIDTH = 100
 #: Relative error of about 16 samples of small blocks.
 _ROUGH = 0.25
 _STACK_FRAMES_SHOWN = 30
+_PLACE_MIN = 24
 
 _WHAT = {
     "inuse_bytes": "Bytes alive when the snapshot was taken",
@@ -51,10 +53,11 @@ _DOMAINS = {
 
 
 class TableReport:
-    def __init__(self, width: int, glyphs: Glyphs) -> None:
+    def __init__(self, width: int, glyphs: Glyphs, native: Optional[NativeLines] = None) -> None:
         self.width = width
         self.glyphs = glyphs
         self.source = SourceLines()
+        self.native = native or NativeLines()
 
     def lines(self, result: Result, limit: int) -> Iterator[str]:
         rows = result.rows[:limit] if limit else result.rows
@@ -68,6 +71,7 @@ class TableReport:
             return
         yield from self._how_sure(result)
         yield ""
+        self._learn(result, rows)
         cells = [self._title(result)] + [self._cells(result, row) for row in rows]
         widths = [max(width_of(row[i]) for row in cells) for i in range(len(cells[0]))]
         places = [_BY[result.query.by][1]] + [_place(result.query.by, row) for row in rows]
@@ -157,36 +161,76 @@ class TableReport:
     def _samples_fit(self) -> bool:
         return self.width >= _SAMPLES_FROM_WIDTH
 
+    def _learn(self, result: Result, rows: List[Row]) -> None:
+        """Look up all native frames that will be shown, at once."""
+        if not any(row.heap.has_native for row in rows):
+            return
+        shown: Dict[int, List[int]] = {}
+        heaps = {id(row.heap): row.heap for row in rows}
+        for row in rows:
+            nodes = shown.setdefault(id(row.heap), [])
+            if result.query.by == "traceback":
+                nodes += row.heap.stack(row.total.node)[:_STACK_FRAMES_SHOWN]
+            elif result.query.by == "lineno":
+                nodes += (row.total.node, row.total.nearest)
+        for key, nodes in shown.items():
+            self.native.learn(heaps[key], nodes)
+
     def _below(self, result: Result, row: Row) -> Iterator[str]:
         """What stands below a row: its function and source line, or its whole stack."""
         by = result.query.by
         if by == "lineno":
-            text = self._named_source(row.heap, row.frames[0])
-            if text:
-                yield "    " + shortened(text, self.width - 4, self.glyphs)
+            yield from self._details(row.heap, row.total.node, 4)
+            if row.native is not None:
+                place = printable("in " + row.heap.place(row.native))
+                yield "    " + shortened(place, self.width - 4, self.glyphs)
+                yield from self._details(row.heap, row.native, 6)
         elif by == "traceback":
             yield from self._stack(row)
+
+    def _details(self, heap: Heap, node: int, indent: int) -> Iterator[str]:
+        """A frame's function and source line; of a native frame also what was inlined into it."""
+        frame = heap.frame(node)
+        room = self.width - indent
+        texts = [self._named_source(heap, frame)]
+        if frame[3] == NATIVE:
+            texts = [
+                self._native_text(heap, frame, one, room) for one in self.native.of(heap, node)
+            ]
+        for text in texts:
+            if text:
+                yield " " * indent + shortened(text, room, self.glyphs)
+
+    def _native_text(self, heap: Heap, frame: Frame, found: Tuple[str, str, int], room: int) -> str:
+        """A source line of a native frame, or of what was inlined into it; its path gives way."""
+        name, file, line = found
+        own = name == "??" or name == frame[2] or frame[2].startswith((name + "(", name + "+0x"))
+        start = "" if own else printable(name) + ", "
+        source = self._source(heap, file, line)
+        end = ": " + source if source else ""
+        place = "%s:%d" % (printable(file), line)
+        left = max(room - width_of(start) - width_of(end), _PLACE_MIN)
+        return start + shortened(place, left, self.glyphs, left=True) + end
+
+    def _source(self, heap: Heap, file: str, line: int) -> str:
+        head = heap.head
+        return printable(self.source.line(file, line, head.text("cwd"), head.number("time")))
 
     def _named_source(self, heap: Heap, frame: Frame) -> str:
         file, line, name, _ = frame
         if file == UNKNOWN_FILE:
             return ""
-        source = printable(
-            self.source.line(file, line, heap.head.text("cwd"), heap.head.number("time"))
-        )
-        parts = [printable(name), source]
+        parts = [printable(name), self._source(heap, file, line)]
         return ": ".join(part for part in parts if part)
 
     def _stack(self, row: Row) -> Iterator[str]:
-        frames = full_stack(row)
-        for index, frame in enumerate(frames[:_STACK_FRAMES_SHOWN]):
+        nodes = row.heap.stack(row.total.node)
+        for index, node in enumerate(nodes[:_STACK_FRAMES_SHOWN]):
             if index:
-                place = _frame_place(frame)
+                place = printable(row.heap.place(node))
                 yield "  " + shortened(place, self.width - 2, self.glyphs, left=True)
-            text = self._named_source(row.heap, frame)
-            if text:
-                yield "      " + shortened(text, self.width - 6, self.glyphs)
-        more = len(frames) - _STACK_FRAMES_SHOWN
+            yield from self._details(row.heap, node, 6)
+        more = len(nodes) - _STACK_FRAMES_SHOWN
         if more > 0:
             yield "  and %d more frames" % more
 
@@ -234,20 +278,6 @@ class TableReport:
         return "%s %s%s" % (text, self.glyphs.plus_minus, error_text)
 
 
-def _frame_place(frame: Frame) -> str:
-    file, line, name, _ = frame
-    if file == UNKNOWN_FILE:
-        return printable("%s %s" % (file, name)).rstrip()
-    return "%s:%d" % (printable(file), line)
-
-
-def _function_place(frame: Frame) -> str:
-    file, _, name, firstline = frame
-    if file == UNKNOWN_FILE:
-        return _frame_place(frame)
-    return "%s:%d %s" % (printable(file), firstline, printable(name))
-
-
 def _place(by: str, row: Row) -> str:
     if by == "thread":
         labels = row.labels
@@ -261,7 +291,7 @@ def _place(by: str, row: Row) -> str:
     frame = row.frames[0]
     if by == "filename":
         return printable(frame[0])
-    return _function_place(frame) if by == "function" else _frame_place(frame)
+    return printable(function_place(frame) if by == "function" else frame_place(frame))
 
 
 def _generation_place(labels: Dict[str, object]) -> str:

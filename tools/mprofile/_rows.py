@@ -15,10 +15,10 @@ import fnmatch
 import math
 import os
 from dataclasses import dataclass, field
-from typing import Any, Dict, Hashable, List, Sequence, Tuple
+from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple
 
 from ._groups import Total, group
-from ._heap import Heap
+from ._heap import Frame, Heap
 from ._sums import Sums, sum_allocated, sum_live, sum_peak
 from ._weights import standard_error
 
@@ -32,8 +32,6 @@ _GROUP_KIND = {
     "function": "function",
     "traceback": "traceback",
 }
-
-Frame = Tuple[str, int, str, int]
 
 
 class UsageError(Exception):
@@ -81,6 +79,12 @@ class Row:
     @property
     def heap(self) -> Heap:
         return self.total.heap
+
+    @property
+    def native(self) -> Optional[int]:
+        """The native frame that made the heaviest blocks, where the row is a Python frame's."""
+        total = self.total
+        return total.nearest if total.nearest != total.node else None
 
 
 @dataclass
@@ -163,7 +167,9 @@ def _filtered(heap: Heap, sums: Sums, query: Query) -> Tuple[Heap, Sums]:
             verdicts[name] = verdict
         return verdict
 
-    mask = bytearray(wanted(heap.frame(node)[0]) for node in heap.sites.node)
+    keys = heap.key_nodes()
+    nodes = heap.sites.node if keys is None else [keys[node] for node in heap.sites.node]
+    mask = bytearray(wanted(heap.frame(node)[0]) for node in nodes)
     less = Sums(0)
     for name in Sums.__slots__:
         values = [value if keep else 0 for value, keep in zip(getattr(sums, name), mask)]

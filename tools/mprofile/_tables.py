@@ -23,7 +23,14 @@ from ._heap import Heap
 _PAIR = struct.Struct("<II")
 
 #: Tables cut into sections: the type codes of their columns.
-CODES = {"STRS": "", "FUNC": "III", "NODE": "III", "SITE": "IBQdddddd", "THRD": "QQI"}
+CODES = {
+    "STRS": "",
+    "FUNC": "III",
+    "NODE": "III",
+    "SITE": "IBQdddddd",
+    "THRD": "QQI",
+    "MODS": "IIQQQ",
+}
 _LIVE_CODES = "QQQIIHHH"
 
 

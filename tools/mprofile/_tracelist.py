@@ -132,8 +132,15 @@ def keep_mask(heap: Heap, filters: Sequence[Any]) -> Sequence[int]:
         part = _Part(heap)
         return bytearray(keeps(part.raw(row)) for row in range(len(part)))
     stacks = _Stacks(heap)
+    keys = heap.key_nodes()
+
+    def frames(node: int) -> Frames:
+        found = stacks[node][0]
+        # A filter of the nearest frame looks at the first: the one that statistics are by.
+        return found if keys is None else (heap.frame(keys[node])[:2], *found)
+
     by_site = bytearray(
-        keeps(trace_tuple(heap.domain_numbers[domain], 0, stacks[node][0], None))
+        keeps(trace_tuple(heap.domain_numbers[domain], 0, frames(node), None))
         for node, domain in zip(heap.sites.node, heap.sites.domain)
     )
     return [by_site[site] for site in heap.live.site]

@@ -13,15 +13,17 @@ import sys
 from typing import IO, Iterable, NoReturn, Optional, Sequence
 
 from . import __version__
+from ._books import Books, rss_lines
 from ._format import MAJOR, MINOR, SnapshotError
 from ._headreport import HeadReport
 from ._ids import read_heap
 from ._json import report_json
 from ._merge import merge
+from ._native import NativeLines, demangle
 from ._report import TableReport
 from ._rows import BY, VALUES, Query, UsageError, run
 from ._sums import sum_sites
-from ._text import glyphs_for, printable, stream_width, tolerate
+from ._text import Glyphs, glyphs_for, printable, stream_width, tolerate
 
 EXIT_USAGE = 1
 EXIT_UNREADABLE = 2
@@ -30,6 +32,9 @@ _DEFAULT_LIMIT = 20
 _EPILOG = """\
 Figures are estimates from samples; ± is one standard error. GLOB is matched, as fnmatch and
 tracemalloc's Filter do, against the whole file name of the nearest Python frame; * matches / too.
+Where native frames are recorded, lines, files and functions are still those of the nearest Python
+frame, the native one nearest to the block below it; a stack without any Python frame goes by its
+nearest native frame; --by traceback shows all frames.
 Exit status: 0 fine, 1 wrong usage, 2 a file cannot be read.
 """
 
@@ -89,6 +94,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="GLOB",
         help="no blocks whose nearest frame is in such a file; may be repeated",
     )
+    add(
+        "--rss",
+        action="store_true",
+        help="account for the process's size: what its resident memory is, and what can be done",
+    )
+    add(
+        "--debug-dir",
+        metavar="DIR",
+        help="debug information of native code: DIR/.build-id/xx/yyyy.debug, "
+        "DIR/NAME.debug, DIR/NAME",
+    )
     add("--json", metavar="FILE", help="write the report as JSON to FILE, - for standard output")
     add("--salvage", action="store_true", help="read what is whole of a damaged file")
     add(
@@ -123,6 +139,8 @@ def _main(options: argparse.Namespace) -> int:
     query = Query(options.by, options.value, options.cumulative, options.include, options.exclude)
     try:
         query.check()
+        if options.debug_dir is not None and not os.path.isdir(options.debug_dir):
+            raise UsageError("--debug-dir %s: no such folder" % options.debug_dir)
         heaps = [read_heap(path, options.salvage) for path in options.snapshot]
     except UsageError as error:
         return _fail(EXIT_USAGE, str(error))
@@ -130,18 +148,27 @@ def _main(options: argparse.Namespace) -> int:
         return _fail(EXIT_UNREADABLE, str(error))
     except OSError as error:
         return _fail(EXIT_UNREADABLE, "%s: %s" % (error.filename, error.strerror))
+    demangle(heaps)
+    books = Books(heaps)
     parts, notes = merge(heaps)
     sums = [sum_sites(heap) for heap in parts]
+    out = sys.stdout
+    glyphs = glyphs_for(out) if options.json is None else Glyphs()
+    books.close(parts, sums, glyphs)
     result = run(parts, sums, query)
     if options.json is not None:
-        text = report_json(parts, notes, result, options.limit or 0, __version__)
+        text = report_json(parts, notes, books, result, options.limit or 0, __version__)
         return _write_json(options.json, text)
-    limit = _DEFAULT_LIMIT if options.limit is None else options.limit
-    out = sys.stdout
-    width, glyphs = stream_width(out), glyphs_for(out)
-    _print(out, HeadReport(width, glyphs).lines(parts, sums))
+    width = stream_width(out)
+    short = books.short() if not options.rss else []
+    _print(out, HeadReport(width, glyphs).lines(parts, sums, short))
     _print(out, ["note: " + printable(note) for note in notes] + [""])
-    _print(out, TableReport(width, glyphs).lines(result, limit))
+    if options.rss:
+        _print(out, rss_lines(books, width, glyphs))
+        return 0
+    limit = _DEFAULT_LIMIT if options.limit is None else options.limit
+    native = NativeLines(options.debug_dir and os.path.abspath(options.debug_dir))
+    _print(out, TableReport(width, glyphs, native).lines(result, limit))
     return 0
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable as IterableABC
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from ._format import SnapshotError
-from ._frames import Statistic, StatisticDiff, Traceback
+from ._frames import Detail, Statistic, StatisticDiff, Traceback
 from ._groups import Total, group
 from ._head import Head
 from ._heap import Heap
@@ -232,7 +232,7 @@ def _statistic(key_type: str, total: Total) -> Tuple[Traceback, Statistic]:
     if key_type == "filename":
         where = Traceback([(frames[0][0], 0)])
     else:
-        details = [(name or None, firstline or None) for _, _, name, firstline in frames]
+        details: List[Detail] = [(name or None, first or None) for _, _, name, first in frames]
         where = Traceback([frame[:2] for frame in frames], None, details)
     return where, Statistic(
         where,

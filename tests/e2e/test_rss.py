@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: MIT
+"""Native memory by Python line, and the account of the process's size with its verdict.
+
+The programs of tests/stories are each of one kind: one leaks Python objects, one leaks in C, one
+only fragments. The verdict must name the kind, and the lines that leak must be on top.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import pytest
+from harness import ROOT, Python, by_line, marks, reader
+
+STORIES = ROOT / "tests" / "stories"
+MB = 1000 * 1000
+
+
+# The account and the verdict.
+
+
+def tell(run, python: Python, name: str, *args: str, rate: str = "128k") -> Path:
+    program = run(python, argv=[STORIES / name], args=list(args), env={"MPROFILERATE": rate})
+    program.ready()
+    path = program.dump()
+    assert program.finish() == 0 and program.stderr == ""
+    return path
+
+
+def account(path: Path) -> Dict[str, Any]:
+    return json.loads(reader("--json", "-", path).stdout)["account"]
+
+
+def adds_up(found: Dict[str, Any], unexplained: float = 0.15) -> None:
+    items = {item["key"]: item["bytes"] for item in found["items"]}
+    assert sum(items.values()) == pytest.approx(found["bytes"])
+    assert found["bytes"] >= 60 * MB
+    assert abs(items["unexplained"]) < unexplained * found["bytes"], items
+
+
+def line_of(name: str, mark: str) -> str:
+    return "%s:%d" % (name, marks((STORIES / name).read_text())[mark])
+
+
+def tops(found: Dict[str, Any]) -> List[str]:
+    return [os.path.basename(line["line"]) for line in found["lines"]]
+
+
+@pytest.mark.few
+@pytest.mark.parametrize("rate", ["16k", "128k"])
+def test_a_leak_of_python_objects(python, run, rate):
+    path = tell(run, python, "leak_python.py", rate=rate)
+    found = account(path)
+    adds_up(found)
+    assert found["verdict"] == "python"
+    assert tops(found)[0] == line_of("leak_python.py", "history")
+    leaks = {line_of("leak_python.py", mark) for mark in ("history", "request", "number", "path", "session")}
+    assert set(tops(found)) <= leaks
+    said = reader("--rss", path).stdout
+    assert "Verdict: Mostly live Python objects" in said and line_of("leak_python.py", "history") in said
+
+
+@pytest.mark.few
+@pytest.mark.parametrize("rate", ["16k", "128k"])
+def test_a_leak_in_c(python, run, rate):
+    path = tell(run, python, "leak_native.py", rate=rate)
+    found = account(path)
+    adds_up(found)
+    assert found["verdict"] == "native"
+    assert tops(found) == [line_of("leak_native.py", "leak")]
+    assert found["lines"][0]["share"] > 0.95
+
+
+@pytest.mark.few
+@pytest.mark.parametrize("how", ["stops", "goes-on"])
+def test_fragmentation(python, run, how):
+    """Also where nothing is allocated after the frees, so that malloc was not asked since."""
+    path = tell(run, python, "fragments.py", how)
+    found = account(path)
+    adds_up(found)
+    assert found["verdict"] == "free", found
+    items = {item["key"]: item["bytes"] for item in found["items"]}
+    assert items.get("malloc_free", 0) + items.get("malloc_kept", 0) > 70 * MB
+    said = reader("--rss", path).stdout
+    assert "malloc_trim" in said and "MALLOC_ARENA_MAX=2" in said and "memory was freed, but kept" in said
+
+
+@pytest.mark.few
+def test_what_pymalloc_keeps(python, run):
+    """One object in a hundred stays: hardly an arena can go back."""
+    if python.free_threaded:
+        pytest.skip("mimalloc serves Python's objects here")
+    program = run(python, "kept = [object() if i % 100 else [i] for i in range(6000000)]\n"
+                          "kept = [one for one in kept if type(one) is list]\n"
+                          "print('ready', flush=True); input()\n")
+    program.ready()
+    path = program.dump()
+    found = account(path)
+    adds_up(found)
+    assert found["verdict"] == "free"
+    items = {item["key"]: item["bytes"] for item in found["items"]}
+    assert items["arenas_free"] > 60 * MB
+    assert "an arena of" in reader("--rss", path).stdout
+
+
+@pytest.mark.few
+@pytest.mark.parametrize("allocator", ["malloc", "pymalloc_debug", "malloc_debug"])
+def test_other_allocators_of_python(python, run, allocator):
+    """Also there the parts add up, and nothing is counted twice."""
+    program = run(python, argv=[STORIES / "leak_python.py"], env={"PYTHONMALLOC": allocator})
+    program.ready()
+    found = account(program.dump())
+    adds_up(found, 0.25 if "debug" in allocator else 0.15)
+    assert found["verdict"] == "python"
+    assert tops(found)[0] == line_of("leak_python.py", "history")
+
+
+@pytest.mark.few
+def test_untouched_memory_is_not_taken_for_the_cause(python, run):
+    """Mapped, and never touched: counted live, and not resident."""
+    program = run(python, "import mmap\nbig = mmap.mmap(-1, 500 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON)\n"
+                          "kept = [bytes(600) for _ in range(100000)]  # @kept\nprint('ready', flush=True); input()\n")
+    program.ready()
+    path = program.dump()
+    found = account(path)
+    adds_up(found)
+    mapped, = [item for item in found["items"] if item["key"] == "mapped"]
+    assert mapped["bytes"] + mapped["untouched"] == pytest.approx(500 << 20, rel=0.01)
+    assert mapped["bytes"] < 10 * MB
+    assert found["verdict"] == "python"
+    assert "cannot be resident" in reader("--rss", path).stdout
+
+
+def test_a_small_process_is_nothing_unusual(python, run):
+    program = run(python, "print('ready', flush=True); input()")
+    program.ready()
+    found = account(program.dump())
+    assert found["verdict"] == "small"
+
+
+@pytest.mark.few
+def test_workers_share_what_they_inherited(python, run):
+    """A parent's 60 MB, in two children untouched: together they are 60 MB and little more."""
+    program = run(python, """\
+        import os, signal, sys
+        kept = [bytes(2000) for _ in range(30000)]
+        pids = []
+        for _ in range(2):
+            pid = os.fork()
+            if pid == 0:
+                more = [bytes(1000) for _ in range(3000)]
+                print("child", flush=True)
+                signal.pause()
+            pids.append(pid)
+        print(*pids, flush=True)
+        sys.stdin.read()
+        """)
+    said = [program.line() for _ in range(3)]
+    pids = [int(word) for line in said if line != "child" for word in line.split()]
+    paths = [program.dump()]
+    for pid in pids:
+        os.kill(pid, 12)
+        paths.append(program.wait_for(program.path(1, pid)))
+    document = json.loads(reader("--json", "-", *paths).stdout)
+    alone, together = [one["account"]["bytes"] for one in document["processes"]], document["account"]
+    assert all(size > 60 * MB for size in alone)
+    assert together["bytes"] < 0.6 * sum(alone)
+    items = {item["key"]: item["bytes"] for item in together["items"]}
+    live = sum(size for key, size in items.items() if key.startswith("python_"))
+    assert live == pytest.approx(30000 * 2033 + 2 * 3000 * 1033, rel=0.2)
+    assert "All 3 processes together" in reader("--rss", *paths).stdout
+
+
+# Native memory under its Python line.
+
+EXTENSION = r"""
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *kept[1000];
+static int count;
+
+__attribute__((noinline)) static int keep_one(size_t size)
+{
+    void *block = malloc(size);
+    if (block == NULL || count == 1000) {
+        return -1;
+    }
+    memset(block, 1, size);
+    kept[count++] = block;
+    return 0;
+}
+
+static PyObject *keep(PyObject *self, PyObject *argument)
+{
+    if (keep_one(PyLong_AsSize_t(argument)) < 0) {
+        return PyErr_NoMemory();
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {{"keep", keep, METH_O, NULL}, {NULL, NULL, 0, NULL}};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "keeper", NULL, -1, methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit_keeper(void)
+{
+    return PyModule_Create(&module);
+}
+"""
+
+#: Each line and its bytes. The sizes are large against the rate: one standard error is below 1 %.
+NATIVE = """\
+import ctypes, mmap, sys
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes = [ctypes.c_size_t]
+sys.path.insert(0, sys.argv[1])
+kept = []
+if sys.argv[2]:
+    sys.path.insert(0, sys.argv[2])
+    import numpy
+    for _ in range(10):
+        kept.append(numpy.arange(500000.0))  # @numpy
+for _ in range(200):
+    block = libc.malloc(100000)  # @malloc
+    ctypes.memset(block, 1, 100000)
+for _ in range(100):
+    kept.append(bytes(100000))  # @bytes
+for _ in range(3):
+    kept.append(mmap.mmap(-1, 10000000, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON))  # @mmap
+    kept[-1].write(b"x" * 10000000)
+try:
+    import keeper
+except ImportError:
+    keeper = None
+for _ in range(250 if keeper else 0):
+    keeper.keep(60000)  # @extension
+print("ready", flush=True)
+sys.stdin.read()
+"""
+TRUTH = {"numpy": 40 * MB, "malloc": 20 * MB, "bytes": 10 * MB, "mmap": 30 * MB, "extension": 15 * MB}
+
+
+def extension(python: Python, folder: Path) -> Optional[str]:
+    """Compile the extension into the folder; why not, if not."""
+    include = subprocess.run([python.path, "-c", "import sysconfig; print(sysconfig.get_paths()['include'])"],
+                             stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None or not os.path.exists(os.path.join(include, "Python.h")):
+        return "no compiler" if compiler is None else "no Python.h in %s" % include
+    source = folder / "keeper.c"
+    source.write_text(EXTENSION)
+    triplet = "-I" + os.path.join(include, "x86_64-linux-gnu")
+    done = subprocess.run([compiler, "-g", "-O1", "-shared", "-fPIC", "-I" + include, triplet, "-o",
+                           str(folder / "keeper.so"), str(source)], stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0, done.stderr
+    return None
+
+
+def numpy_folder(python: Python) -> Optional[Path]:
+    """A folder with numpy for the interpreter; made once, kept in the cache. None: it cannot be had."""
+    if python.free_threaded:
+        return None
+    pin = "numpy==" + ("1.24.4" if python.minor < (3, 9) else "2.0.2" if python.minor < (3, 13) else "2.3.5")
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    root = Path(os.environ.get("MPROFILE_PROGRAMS") or os.path.join(cache, "mprofile", "programs"))
+    minor = "%d.%d" % python.minor
+    where = root / ("%s-%s" % (minor, hashlib.sha256(pin.encode()).hexdigest()[:12]))
+    if where.exists():
+        return where
+    part = where.with_name(where.name + ".part%d" % os.getpid())
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-compile",
+           "--target", str(part), "--python-version", minor, "--only-binary=:all:", pin]
+    if subprocess.run(pip, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode != 0:
+        shutil.rmtree(part, ignore_errors=True)
+        return None
+    try:
+        part.rename(where)
+    except OSError:  # another run was quicker
+        shutil.rmtree(part, ignore_errors=True)
+    return where
+
+
+@pytest.mark.few
+@pytest.mark.network
+def test_native_memory_by_python_line(python, run, tmp_path):
+    numpy, missing = numpy_folder(python), extension(python, tmp_path)
+    program = run(python, NATIVE, args=[tmp_path, numpy or ""], env={"MPROFILERATE": "16k"})
+    program.ready()
+    path = program.dump()
+    assert program.finish() == 0 and program.stderr == ""
+    lines, where = by_line(path), marks(NATIVE)
+    left_out = {name for name, absent in (("numpy", numpy is None), ("extension", missing)) if absent}
+    for name, size in TRUTH.items():
+        if name not in left_out:
+            assert lines["app.py", where[name]].size == pytest.approx(size, rel=0.05), name
+    found = account(path)
+    adds_up(found)
+    assert found["verdict"] == "native"
+    if left_out:
+        pytest.skip("passed, without %s: %s" % (" and ".join(sorted(left_out)),
+                                                missing or "no wheel of numpy for this interpreter"))

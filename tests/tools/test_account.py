@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: MIT
+"""The account adds up, whatever is known; and the verdict claims no more than the figures allow."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Tuple
+
+import pytest
+
+from helpers import LOAD, MAIN, VIEW, save
+from mprofile._account import CLASSES, Account
+from mprofile._books import Books, rss_lines
+from mprofile._ids import read_heap
+from mprofile._merge import merge
+from mprofile._sums import sum_sites
+from mprofile._text import Glyphs
+from mprofile._usage import allocator_of, malloc_chunk, measure, pymalloc_block
+from mprofile._verdict import LARGEST, MOST, SMALL_RSS, Verdict, judge
+from snapshot_writer import Program
+
+MIB = 1 << 20
+
+
+def process(rss: int, file: int = 5 * MIB, rate: int = 0, **head: Any) -> Program:
+    """A process of so many resident bytes."""
+    plain = {
+        key.replace("malloc_", "malloc.").replace("python_", "python."): v
+        for key, v in head.items()
+    }
+    program = Program(rate, **plain)
+    program.proc.append(
+        (
+            "/proc/self/status",
+            "VmRSS:\t%d kB\nRssAnon:\t%d kB\nRssFile:\t%d kB\nThreads:\t2\n"
+            % (rss // 1024, (rss - file) // 1024, file // 1024),
+        )
+    )
+    return program
+
+
+def accounts(tmp_path: Any, *programs: Program) -> Books:
+    paths = [save(tmp_path / ("%d.bin" % n), p.bytes()) for n, p in enumerate(programs)]
+    heaps = [read_heap(path) for path in paths]
+    books = Books(heaps)
+    parts, _ = merge(heaps)
+    books.close(parts, [sum_sites(heap) for heap in parts], Glyphs())
+    for account in books.accounts + [books.total]:
+        if account:
+            assert sum(item.bytes for item in account.items) == pytest.approx(account.rss)
+            keys = [key for keys in CLASSES.values() for key in keys]
+            assert sorted(keys) == sorted(set(keys)) and {i.key for i in account.items} <= set(keys)
+    assert all(len(line) <= 80 for line in rss_lines(books, 80, Glyphs()))
+    return books
+
+
+def one(tmp_path: Any, program: Program) -> Tuple[Account, Verdict]:
+    books = accounts(tmp_path, program)
+    assert books.total and books.verdict
+    return books.total, books.verdict
+
+
+def sizes(account: Account) -> Dict[str, float]:
+    return {item.key: item.bytes for item in account.items}
+
+
+def test_what_an_allocator_takes() -> None:
+    assert [malloc_chunk(size) for size in (0, 1, 24, 25, 40, 41)] == [32, 32, 32, 48, 48, 64]
+    assert malloc_chunk(1 << 20) == MIB + 4096
+    assert pymalloc_block(1, 4096) == 4096 / 253 == pymalloc_block(16, 4096)
+    assert pymalloc_block(512, 4096) == 4096 / 7
+    assert pymalloc_block(17, 16384) == 16384 / ((16384 - 48) // 32)
+
+
+def test_small_objects_are_the_arenas(tmp_path: Any) -> None:
+    program = process(60 * MIB, arena_bytes=50 * MIB, python_alloc="pymalloc")
+    for _ in range(1000):
+        program.block(512, [LOAD, MAIN])
+    program.block(513, [LOAD, MAIN], domain="mem")
+    program.block(100, [LOAD, MAIN], domain="raw")
+    found = sizes(one(tmp_path, program)[0])
+    assert found["python_arenas"] == 512_000 and found["python_malloc"] == 613
+    held = found["python_arenas"] + found["arenas_rounding"] + found["arenas_free"]
+    assert held == 50 * MIB
+    assert found["arenas_rounding"] == pytest.approx(1000 * 16384 / 31 - 512_000)
+
+
+def test_an_estimate_above_what_the_arenas_hold_is_cut(tmp_path: Any) -> None:
+    program = process(60 * MIB, arena_bytes=2 * MIB, rate=1 << 20, python_alloc="pymalloc")
+    for _ in range(5):
+        program.block(100, [LOAD, MAIN])
+    account = one(tmp_path, program)[0]
+    found = sizes(account)
+    assert account.capped and found["arenas_free"] == 0
+    assert found["python_arenas"] + found["arenas_rounding"] == pytest.approx(2 * MIB)
+
+
+@pytest.mark.parametrize(
+    "name, held, kind",
+    [
+        ("pymalloc", 8 * MIB, "pymalloc"),
+        ("malloc", 8 * MIB, "pymalloc"),
+        ("pymalloc_debug", 16384, "malloc"),
+        ("malloc", 16384, "malloc"),
+        ("pymalloc", None, "pymalloc"),
+        ("mimalloc", 16384, "mimalloc"),
+        ("mimalloc_debug", None, "mimalloc"),
+    ],
+)
+def test_who_serves_small_objects(tmp_path: Any, name: str, held: Optional[int], kind: str) -> None:
+    program = process(60 * MIB, python_alloc=name)
+    if held is not None:
+        program.head["arena_bytes"] = held
+    program.block(100, [LOAD, MAIN])
+    heap = read_heap(save(tmp_path / "a.bin", program.bytes()))
+    assert allocator_of(heap) == kind
+    key = {"pymalloc": "arenas", "malloc": "malloc", "mimalloc": "interpreter"}[kind]
+    assert measure(heap).of(True, key).bytes == 100
+    assert sizes(one(tmp_path, program)[0])["python_" + key] == 100
+
+
+def test_sampled_small_objects_are_the_profilers_cost(tmp_path: Any) -> None:
+    program = process(60 * MIB, arena_bytes=8 * MIB, rate=16384, own_bytes=1000)
+    program.head["python.free"] = "unhooked"
+    for _ in range(100):
+        program.block(64, [LOAD, MAIN])
+    found = sizes(one(tmp_path, program)[0])
+    assert found["profiler"] == pytest.approx(1000 + 100 * (528 - 64))
+
+
+def asked(program: Program, used: int, free: int, when: int = 59_000) -> Program:
+    program.head.update(
+        {"malloc.used": used, "malloc.free": free, "malloc.mapped": 0, "malloc.clock_ms": when}
+    )
+    return program
+
+
+def test_free_in_malloc_is_what_malloc_says(tmp_path: Any) -> None:
+    program = asked(process(80 * MIB), 10 * MIB, 60 * MIB)
+    for _ in range(100):
+        program.block(100_000, [VIEW, MAIN], domain="malloc")
+    account, verdict = one(tmp_path, program)
+    found = sizes(account)
+    assert found["malloc_free"] == 60 * MIB and account.malloc_age == 1.0
+    assert found["malloc_kept"] == pytest.approx(10 * MIB - 100 * 100_016)
+    assert verdict.kind == "free" and "malloc" in verdict.short
+    assert any("malloc_trim" in line for line in verdict.advice)
+
+
+def peaked(program: Program, size: int) -> Program:
+    """At the peak it had so many bytes in malloc, freed since."""
+    program.block(10, [VIEW, MAIN], domain="malloc", live=False)
+    program.sites[-1][7] = float(size)
+    program.head.update(peak_bytes=size, peak_var=0, peak_clock_ms=59_500)
+    return program
+
+
+def test_malloc_that_was_asked_before_the_frees(tmp_path: Any) -> None:
+    """What was live at the peak tells what malloc keeps now, unless malloc was asked later."""
+    account, verdict = one(tmp_path, peaked(asked(process(90 * MIB), MIB, 0), 70 * MIB))
+    found = sizes(account)
+    assert found["malloc_kept"] == 70 * MIB and verdict.kind == "free"
+    assert any("memory was freed, but kept" in one for one in verdict.sentences)
+    account, verdict = one(tmp_path, peaked(asked(process(90 * MIB), MIB, 0, 59_900), 70 * MIB))
+    assert sizes(account)["malloc_kept"] == MIB and verdict.kind == "unexplained"
+    # No more is kept than is resident.
+    account, verdict = one(tmp_path, peaked(asked(process(40 * MIB), MIB, 0), 70 * MIB))
+    assert sizes(account)["malloc_kept"] == 35 * MIB and sizes(account)["unexplained"] == 0
+
+
+def test_untouched_memory_is_taken_out_of_mappings_first(tmp_path: Any) -> None:
+    program = process(100 * MIB)
+    for _ in range(600):
+        program.block(100_000, [LOAD, MAIN])
+    program.block(500 * MIB, [VIEW, MAIN], domain="mmap")
+    account, verdict = one(tmp_path, program)
+    mapped = account.item("mapped")
+    assert mapped.bytes + mapped.untouched == 500 * MIB
+    assert sizes(account)["unexplained"] == 0 and account.overflow > 400 * MIB
+    # The Python blocks are large, too: it might be they that are not resident.
+    assert verdict.kind == "mixed"
+    program = process(100 * MIB, rate=1)
+    for _ in range(600 * 25):
+        program.block(4000, [LOAD, MAIN])
+    program.block(500 * MIB, [VIEW, MAIN], domain="mmap")
+    assert one(tmp_path, program)[1].kind == "python"
+
+
+def test_lines_of_untouched_mappings_are_not_blamed(tmp_path: Any) -> None:
+    program = process(100 * MIB)
+    for _ in range(8000):
+        program.block(10_000, [LOAD, MAIN], domain="malloc")
+    program.block(500 * MIB, [VIEW, MAIN], domain="mmap")
+    _, verdict = one(tmp_path, program)
+    assert verdict.kind == "native" and [p.text for p in verdict.places] == ["app/models.py:12"]
+
+
+def simple(size: float, **parts: Tuple[float, float]) -> Account:
+    account = Account(size)
+    for key, (octets, error) in parts.items():
+        account.add(key, octets, error, "estimate")
+    account.settle()
+    return account
+
+
+def test_thresholds() -> None:
+    def kind(account: Account) -> Tuple[str, str]:
+        verdict = judge(account, lambda kind: [], "+-")
+        return verdict.kind, verdict.short.split(" ")[0]
+
+    size = 1000.0 * MIB
+    assert kind(simple(SMALL_RSS - 1, python_malloc=(SMALL_RSS - 2, 0))) == ("small", "a")
+    assert kind(simple(size, python_malloc=(size * MOST, 0), files=(size * 0.3, 0))) == (
+        "python",
+        "mostly",
+    )
+    # Two standard errors are left out of what is certain.
+    assert kind(simple(size, python_malloc=(size * MOST, 1.0), files=(size * 0.3, 0))) == (
+        "python",
+        "the",
+    )
+    uneasy = simple(size, python_malloc=(size * 0.55, size * 0.16), files=(size * 0.45, 0))
+    assert kind(uneasy) == ("files", "the") or kind(uneasy)[0] == "mixed"
+    close = simple(
+        size,
+        python_malloc=(size * 0.35, size * 0.02),
+        native_malloc=(size * 0.33, size * 0.02),
+        files=(size * 0.32, 0),
+    )
+    assert kind(close)[0] == "mixed"
+    below = LARGEST - 0.01
+    spread = simple(
+        size,
+        **{
+            key: (size * below, 0.0)
+            for key in ("python_malloc", "native_malloc", "files", "shared")
+        },
+    )
+    assert kind(spread)[0] == "mixed"
+    assert kind(simple(size, files=(size * 0.6, 0), python_malloc=(size * 0.4, 0)))[0] == "files"
+    assert kind(simple(size, shared=(size * 0.6, 0), python_malloc=(size * 0.4, 0)))[0] == "shared"
+    assert kind(simple(size))[0] == "unexplained"
+
+
+def test_free_memory_is_named_beside_what_leads(tmp_path: Any) -> None:
+    program = asked(process(100 * MIB), 0, 30 * MIB)
+    for _ in range(600):
+        program.block(100_000, [LOAD, MAIN])
+    _, verdict = one(tmp_path, program)
+    assert verdict.kind == "python" and verdict.advice
+    assert any(sentence.startswith("Besides") for sentence in verdict.sentences)
+
+
+def test_a_rough_line_is_not_named(tmp_path: Any) -> None:
+    program = process(100 * MIB, rate=1 << 20)
+    for _ in range(60):
+        program.block(1000, [LOAD, MAIN])
+    program.block(1000, [VIEW, MAIN])
+    _, verdict = one(tmp_path, program)
+    assert [place.text for place in verdict.places] == ["app/models.py:12"]
+
+
+def workers(shared: int) -> List[Program]:
+    import copy
+
+    parent = process(80 * MIB, pid=10)
+    for number in range(700):
+        parent.block(100_000, [LOAD, MAIN], address=number + 1, time=number)
+    child = copy.deepcopy(parent)
+    child.fork(0xC1, 11, 1000)
+    for program in (parent, child):
+        program.proc.append(
+            (
+                "/proc/self/smaps_rollup",
+                "Rss:\t%d kB\nPss:\t%d kB\nPss_Anon:\t%d kB\nPss_File:\t2560 kB\n"
+                "Anonymous:\t%d kB\n"
+                % (80 << 10, (80 << 10) - shared // 2 - 2560, (75 << 10) - shared // 2, 75 << 10),
+            )
+        )
+    return [parent, child]
+
+
+def test_what_is_inherited_counts_in_each_and_once_in_all(tmp_path: Any) -> None:
+    books = accounts(tmp_path, *workers(shared=70 << 10))
+    each = [sizes(account)["python_malloc"] for account in books.accounts if account]
+    assert each == [70_000_000, 70_000_000]
+    assert books.total and sizes(books.total)["python_malloc"] == 70_000_000
+    assert books.total.rss == 2 * ((80 << 10) - (35 << 10) - 2560) * 1024
+    assert books.verdict and books.verdict.kind == "python"
+
+
+def test_without_pss_there_is_no_total(tmp_path: Any) -> None:
+    programs = workers(0)
+    for program in programs:
+        del program.proc[1]
+    books = accounts(tmp_path, *programs)
+    assert books.total is None and books.short() == []
+    assert any(line.startswith("No total") for line in rss_lines(books, 80, Glyphs()))
