@@ -50,7 +50,7 @@ struct mp_stack_source {
     int64_t (*intern_locked)(const void *frame, uint32_t parent);
     /* The frames are not looked at any more. No lock is held. */
     void (*done)(struct mp_stack *stack);
-    /* Called before each stack, when not even the lock around deep stacks is held. May be NULL. */
+    /* Called before each stack, when not even the lock around the room for stacks is held. May be NULL. */
     void (*prepare)(void);
     /* It needs the scratch room. */
     bool wide;
@@ -66,6 +66,8 @@ void mp_sample_before(void (*look)(void));
 void mp_sample_pending(void (*dump)(void));
 /* Room for stacks deeper than MP_STACK_INLINE; at attach. */
 int mp_sample_deep(uint32_t frames_max);
+/* Room for a wide source, before it is set. */
+int mp_sample_wide(uint32_t frames_max);
 
 /* The countdown ran out for a block of size bytes. Draws the next distance. 0: not to be sampled; else what mp_sample_add
  * wants to be told. */

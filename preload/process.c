@@ -158,6 +158,9 @@ static void refresh_facts(void)
 /* What is allocated meanwhile has Python's stack, as there is a source for it. */
 static void start_native(const char *why_not)
 {
+    if (why_not == NULL && mp_sample_wide(mp_options.frames) < 0) {
+        why_not = "no memory";
+    }
     mp_writer_fact("native", why_not == NULL ? "1" : why_not);
     if (why_not != NULL) {
         if (mp_options.native) {
