@@ -24,6 +24,13 @@ static void (*start_pending)(void);
 static void *deep_frames;
 static struct mp_lock deep_lock; /* guards deep_frames; taken before the profile's lock */
 
+/* For a wide source. A thread always comes to the same of them, and waits only for those it shares it with. */
+#define WIDE_PLACES 4u
+static struct {
+    struct mp_lock lock; /* guards frames; taken before the profile's lock, and by none that has another of them */
+    void *frames;
+} wide[WIDE_PLACES];
+
 static const char *const why_names[MP_WHYS] = {
     [MP_WHY_NONE] = "",
     [MP_WHY_NO_THREAD] = "[no Python thread]",
@@ -60,6 +67,17 @@ int mp_sample_deep(uint32_t frames_max)
     if (frames_max > MP_STACK_INLINE) {
         deep_frames = mp_sys_map((size_t)frames_max * MP_FRAME_SIZE);
         if (deep_frames == NULL) {
+            return MP_ERR_MEMORY;
+        }
+    }
+    return MP_OK;
+}
+
+int mp_sample_wide(uint32_t frames_max)
+{
+    for (uint32_t i = 0; i < WIDE_PLACES; i++) {
+        wide[i].frames = mp_sys_map((size_t)frames_max * MP_FRAME_SIZE * MP_STACK_ROOMS); /* touched as used */
+        if (wide[i].frames == NULL) {
             return MP_ERR_MEMORY;
         }
     }
@@ -165,6 +183,9 @@ void mp_sample_fork_prepare(void)
         return;
     }
     mp_lock_take(&deep_lock);
+    for (uint32_t i = 0; i < WIDE_PLACES; i++) {
+        mp_lock_take(&wide[i].lock);
+    }
     mp_lock_take(&mp_profile.lock);
 }
 
@@ -174,6 +195,9 @@ void mp_sample_fork_parent(void)
         return;
     }
     mp_lock_release(&mp_profile.lock);
+    for (uint32_t i = 0; i < WIDE_PLACES; i++) {
+        mp_lock_release(&wide[i].lock);
+    }
     mp_lock_release(&deep_lock);
 }
 
@@ -187,6 +211,9 @@ void mp_sample_fork_child(void)
     }
     mp_lock_reset(&mp_profile.lock);
     mp_lock_reset(&deep_lock);
+    for (uint32_t i = 0; i < WIDE_PLACES; i++) {
+        mp_lock_reset(&wide[i].lock);
+    }
     if (mp_tls.known) {
         make_known();
     }
@@ -289,6 +316,18 @@ static void take(struct mp_stack *stack, const void *block, size_t size, enum mp
     }
 }
 
+/* What a wide source needs is too much for the stack of a thread that was given 16 kB. */
+static void take_wide(const void *block, size_t size, enum mp_domain domain, uint32_t due)
+{
+    uint32_t place = mp_hash_u64((uintptr_t)&mp_tls) % WIDE_PLACES;
+    mp_lock_take(&wide[place].lock);
+    struct mp_stack stack = {.frames = wide[place].frames,
+                             .max = mp_profile.frames_max,
+                             .scratch = (char *)wide[place].frames + (size_t)mp_profile.frames_max * MP_FRAME_SIZE};
+    take(&stack, block, size, domain, due);
+    mp_lock_release(&wide[place].lock);
+}
+
 /* The frames lie on this function's stack: 2 kB, and only while a sample is taken. */
 static __attribute__((noinline)) void take_inline(const void *block, size_t size, enum mp_domain domain,
                                                   uint32_t due)
@@ -316,7 +355,12 @@ MP_COLD void mp_sample_add(const void *block, size_t size, enum mp_domain domain
         look_before();
     }
     uint64_t left = enter();
-    if (deep_frames == NULL) {
+    if (source->prepare != NULL) {
+        source->prepare();
+    }
+    if (source->wide) {
+        take_wide(block, size, domain, due);
+    } else if (deep_frames == NULL) {
         take_inline(block, size, domain, due);
     } else {
         take_deep(block, size, domain, due);

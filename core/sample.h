@@ -17,6 +17,7 @@
 /* Frames that a sample finds room for on the stack of its thread; more cost a lock among threads. */
 #define MP_STACK_INLINE 128
 #define MP_FRAME_SIZE 16
+#define MP_STACK_ROOMS 4
 
 /* Why a stack has no frames. The names are in sample.c. */
 enum mp_why {
@@ -36,18 +37,23 @@ struct mp_stack {
     uint32_t max;
     uint32_t count;
     uint32_t depth; /* how many there were, as far as they were counted */
+    void *scratch;  /* for a wide source: room for MP_STACK_ROOMS - 1 times as many */
     enum mp_why why;
     bool detached;  /* the source's own */
 };
 
 /* Where stacks come from. */
 struct mp_stack_source {
-    /* Fills the stack with the calling thread's frames. No lock is held. */
+    /* Fills the stack with the calling thread's frames. The profile's lock is not held. */
     void (*collect)(struct mp_stack *stack, enum mp_domain domain);
     /* Finds or makes the node of (parent, this frame); negative enum mp_err. The profile's lock is held. */
     int64_t (*intern_locked)(const void *frame, uint32_t parent);
     /* The frames are not looked at any more. No lock is held. */
     void (*done)(struct mp_stack *stack);
+    /* Called before each stack, when not even the lock around the room for stacks is held. May be NULL. */
+    void (*prepare)(void);
+    /* It needs the scratch room. */
+    bool wide;
 };
 
 /* Set at attach, before the first hook runs. */
@@ -60,6 +66,8 @@ void mp_sample_before(void (*look)(void));
 void mp_sample_pending(void (*dump)(void));
 /* Room for stacks deeper than MP_STACK_INLINE; at attach. */
 int mp_sample_deep(uint32_t frames_max);
+/* Room for a wide source, before it is set. */
+int mp_sample_wide(uint32_t frames_max);
 
 /* The countdown ran out for a block of size bytes. Draws the next distance. 0: not to be sampled; else what mp_sample_add
  * wants to be told. */

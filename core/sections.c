@@ -11,12 +11,14 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "core/modules.h"
 #include "core/profile.h"
 #include "core/say.h"
 #include "core/sys.h"
 
 #define LIVE_STEP 1024u
 #define SITE_STEP 512u
+#define MODULE_STEP 256u
 #define ROW_STEP 4096u
 #define CMDLINE_MAX (8u * 1024)
 
@@ -38,6 +40,8 @@ static const char *const count_keys[MP_COUNTS] = {
     [MP_NOTE_REFUSED_513] = "note.refused_513",
     [MP_NOTE_REPLACED] = "note.replaced",
     [MP_NOTE_NAMES_CUT] = "note.names_cut",
+    [MP_NOTE_NATIVE_UNMATCHED] = "note.native_unmatched",
+    [MP_NOTE_NATIVE_SKIPPED] = "note.native_skipped",
 };
 
 /* Seconds with nine decimals. */
@@ -230,6 +234,26 @@ static void triple_sections(struct mp_out *out, const char tag[4], const struct 
     }
 }
 
+/* Rows that never change: no lock. */
+static void module_sections(struct mp_out *out)
+{
+    static struct mp_module copy[MODULE_STEP];
+    for (uint32_t first = 1, end = mp_module_count(); first < end && out->error == 0;) {
+        uint32_t count = end - first < MODULE_STEP ? end - first : MODULE_STEP;
+        for (uint32_t i = 0; i < count; i++) {
+            copy[i] = *mp_module_get(first + i);
+        }
+        begin_rows(out, "MODS", first, count);
+        mp_out_column(out, &copy->path, count, 4, sizeof *copy);
+        mp_out_column(out, &copy->build_id, count, 4, sizeof *copy);
+        mp_out_column(out, &copy->start, count, 8, sizeof *copy);
+        mp_out_column(out, &copy->end, count, 8, sizeof *copy);
+        mp_out_column(out, &copy->bias, count, 8, sizeof *copy);
+        mp_out_end(out);
+        first += count;
+    }
+}
+
 static void string_sections(struct mp_out *out)
 {
     const struct mp_strtab *strings = &mp_profile.strings;
@@ -320,6 +344,7 @@ void mp_sections_tables(struct mp_out *out)
     site_sections(out);
     triple_sections(out, "NODE", &mp_profile.tree.nodes, 1);
     triple_sections(out, "FUNC", &mp_profile.tree.functions, 0);
+    module_sections(out);
     thread_sections(out);
     string_sections(out);
 }

@@ -29,6 +29,7 @@ struct mp_tls {
     uint16_t rate;  /* row of the rates table that left was drawn at */
     uint32_t thread, thread_stamp; /* row of the threads table, and the stamp it had when it became ours */
     uint64_t random;
+    uint64_t stack_low, stack_high; /* of its stack, what was proven readable (preload/unwind.c) */
 };
 
 extern __thread struct mp_tls mp_tls __attribute__((tls_model("initial-exec"), visibility("hidden")));

@@ -27,6 +27,7 @@
 #include "preload/account.h"
 #include "preload/dump.h"
 #include "preload/malloc.h"
+#include "preload/native.h"
 #include "preload/options.h"
 #include "preload/real.h"
 #include "preload/signals.h"
@@ -75,18 +76,21 @@ static void look_after_sample(uint64_t now_ms)
 static void fork_prepare(void)
 {
     mp_dump_fork_prepare();
+    mp_native_fork_prepare();
     mp_sample_fork_prepare();
 }
 
 static void fork_parent(void)
 {
     mp_sample_fork_parent();
+    mp_native_fork_parent();
     mp_dump_fork_parent();
 }
 
 static void fork_child(void)
 {
     mp_sample_fork_child();
+    mp_native_fork_child();
     mp_dump_fork_child();
     exit_taken = false;
     interval_due_ms = next_interval(mp_profile_clock_ms());
@@ -151,6 +155,28 @@ static void refresh_facts(void)
     }
 }
 
+/* What is allocated meanwhile has Python's stack, as there is a source for it. */
+static void start_native(const char *why_not)
+{
+    if (why_not == NULL && mp_sample_wide(mp_options.frames) < 0) {
+        why_not = "no memory";
+    }
+    mp_writer_fact("native", why_not == NULL ? "1" : why_not);
+    if (why_not != NULL) {
+        if (mp_options.native) {
+            mp_say("MPROFILENATIVE=1: ", why_not, "; stacks have Python frames only", NULL);
+        }
+        return;
+    }
+    static const char *const names[] = {"_PyFunction_Vectorcall", "_PyEval_Vector", "_PyEval_EvalCodeWithName",
+                                        "_PyFunction_FastCallDict", "_PyEval_EvalFrame"};
+    const void *callers[MP_COUNT(names)];
+    for (size_t i = 0; i < MP_COUNT(names); i++) {
+        callers[i] = resolve(names[i]);
+    }
+    mp_sample_source(mp_native_begin(resolve("_PyEval_EvalFrameDefault"), callers, MP_COUNT(names)));
+}
+
 static bool start_core(void)
 {
     writer_options = (struct mp_writer_options){.pattern = mp_options.out,
@@ -159,6 +185,7 @@ static bool start_core(void)
                                                 .verbose = mp_options.debug,
                                                 .before = refresh_facts};
     mp_writer_init(&writer_options);
+    const char *no_native = mp_options.native ? mp_native_load() : "0";
     mp_sample_source(&mp_py_stack_source);
     mp_sample_pending(mp_dump_pending);
     if (mp_options.exit) {
@@ -166,8 +193,11 @@ static bool start_core(void)
     }
     interval_due_ms = next_interval(0);
     mp_sample_after(look_after_sample);
-    return mp_profile_init(mp_options.rate, mp_options.frames) == MP_OK &&
-           mp_sample_deep(mp_options.frames) == MP_OK;
+    if (mp_profile_init(mp_options.rate, mp_options.frames) < 0 || mp_sample_deep(mp_options.frames) < 0) {
+        return false;
+    }
+    start_native(no_native);
+    return true;
 }
 
 static void refuse(const char *why)
@@ -181,6 +211,7 @@ static void attach(void)
 {
     mp_say_init();
     mp_options_read();
+    mp_malloc_learn();
     const char *why = mp_py_attach(resolve, stacks_off);
     if (why == NULL && !start_core()) {
         why = "the system gave no memory for the profiler's tables";
@@ -189,14 +220,10 @@ static void attach(void)
         refuse(why);
         return;
     }
-    if (mp_options.native) {
-        mp_say("MPROFILENATIVE=1: this build records Python frames only; native frames are left out", NULL);
-    }
     attached = true;
     write_facts();
     mp_dump_init();
     pthread_atfork(fork_prepare, fork_parent, fork_child);
-    mp_malloc_learn();
     mp_account_init();
     mp_py_arenas_install(resolve);
     if (mp_malloc_is_ours()) {

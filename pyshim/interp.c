@@ -181,8 +181,9 @@ static bool prove(const char *thread, bool attached)
     return fits > 0;
 }
 
-static void collect(struct mp_stack *stack, enum mp_domain domain)
+void mp_py_collect(struct mp_stack *stack, enum mp_domain domain, uint32_t *ret_evals_before)
 {
+    *ret_evals_before = 0;
     bool attached = false;
     const char *thread = own_thread(domain, &attached);
     if (thread == NULL) {
@@ -206,11 +207,17 @@ static void collect(struct mp_stack *stack, enum mp_domain domain)
         return;
     }
     int depth = 0;
-    int count = mp_py_walk_nopy(mp_py.layout, mp_py.code_type, thread, stack->frames, (int)stack->max,
-                                (int)stack->max + DEPTH_BEYOND, &depth);
+    int count = mp_py_walk_evals_nopy(mp_py.layout, mp_py.code_type, thread, stack->frames, (int)stack->max,
+                                (int)stack->max + DEPTH_BEYOND, &depth, ret_evals_before);
     stack->count = (uint32_t)count;
     stack->depth = (uint32_t)depth;
     stack->why = count == 0 ? MP_WHY_NO_FRAME : MP_WHY_NONE;
+}
+
+static void collect(struct mp_stack *stack, enum mp_domain domain)
+{
+    uint32_t unused;
+    mp_py_collect(stack, domain, &unused);
 }
 
 static void done(struct mp_stack *stack)

@@ -56,6 +56,9 @@ typedef void *(*mp_py_resolve)(const char *name);
  * later, once, where stacks have to be switched off. */
 const char *mp_py_attach(mp_py_resolve resolve, void (*complain)(const char *why));
 
+/* Fills the stack with Python's frames; *ret_evals_before: see walk.h. done of the source below belongs to it. */
+void mp_py_collect(struct mp_stack *stack, enum mp_domain domain, uint32_t *ret_evals_before);
+
 /* The stacks of Python, for mp_sample_source. */
 extern const struct mp_stack_source mp_py_stack_source;
 

@@ -47,12 +47,14 @@ struct mp_py_layout {
         uint16_t frame;          /* ->frame, ->cframe or ->current_frame, by chain */
         uint16_t cframe_current; /* _PyCFrame.current_frame */
         uint16_t interp, thread_id, native_thread_id;
+        uint16_t base_frame; /* pointer to a frame below all others that runs nothing, 3.15 and later */
     } tstate;
     struct {
         uint16_t previous;   /* f_back or previous */
         uint16_t code;       /* f_code or f_executable */
         uint16_t instr;      /* i32 f_lasti (3.8 to 3.10), or pointer prev_instr / instr_ptr */
         uint16_t owner;      /* char */
+        uint16_t entry;      /* bool is_entry: the outermost frame of an evaluation loop, 3.11 */
         uint16_t tlbc_index; /* i32, free-threaded 3.14 and later */
     } frame;
     struct {
@@ -87,6 +89,7 @@ struct mp_py_layout {
     struct {
         uint16_t version, free_threaded;
         uint16_t tstate_current_frame, tstate_interp, tstate_thread_id, tstate_native_thread_id;
+        uint16_t tstate_base_frame;
         uint16_t frame_previous, frame_executable, frame_instr_ptr, frame_owner, frame_tlbc_index;
         uint16_t code_filename, code_name, code_qualname, code_linetable, code_firstlineno;
         uint16_t code_adaptive, code_tlbc;

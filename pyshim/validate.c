@@ -55,6 +55,7 @@ static const char *compare_offsets(const struct mp_py_layout *layout, const char
         PAIR(tstate.interp, tstate_interp),
         PAIR(tstate.thread_id, tstate_thread_id),
         PAIR(tstate.native_thread_id, tstate_native_thread_id),
+        PAIR(tstate.base_frame, tstate_base_frame),
         PAIR(frame.previous, frame_previous),
         PAIR(frame.code, frame_executable),
         PAIR(frame.instr, frame_instr_ptr),

@@ -25,6 +25,7 @@
 struct mp_py_frame {
     const char *code; /* PyCodeObject * */
     int32_t instr;    /* bytes from the beginning of the code's instructions; -1: not started */
+    uint32_t evals;   /* evaluation loops on the native stack that end with this frame: mostly 0 or 1 */
 };
 
 /* Walks the chain of tstate. Keeps the nearest max frames in frames and returns how many; writes
@@ -32,6 +33,12 @@ struct mp_py_frame {
  * an object in a frame whose type is not that is passed over. */
 int mp_py_walk_nopy(const struct mp_py_layout *layout, const char *code_type, const char *tstate,
                     struct mp_py_frame *frames, int max, int count_limit, int *ret_depth);
+
+/* The same; *ret_evals_before: evaluation loops whose frames are all nearer than the first one kept,
+ * because they are incomplete or gone. */
+int mp_py_walk_evals_nopy(const struct mp_py_layout *layout, const char *code_type,
+                          const char *tstate, struct mp_py_frame *frames, int max, int count_limit,
+                          int *ret_depth, uint32_t *ret_evals_before);
 
 /* The line of an instruction: what PyCode_Addr2Line(code, instr) says, or firstlineno where the
  * table is damaged or has no line for it. Reads the code object's table and nothing else; costs a

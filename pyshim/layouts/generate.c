@@ -96,6 +96,11 @@ static void put_tstate(void)
 #else
     put("native_thread_id", NONE);
 #endif
+#if PY_VERSION_HEX >= 0x030F0000
+    PUT("base_frame", PyThreadState, base_frame);
+#else
+    put("base_frame", NONE);
+#endif
     printf("    },\n");
 }
 
@@ -117,6 +122,11 @@ static void put_frame(void)
     PUT("instr", struct _PyInterpreterFrame, prev_instr);
 #endif
     PUT("owner", struct _PyInterpreterFrame, owner);
+#endif
+#if PY_VERSION_HEX >= 0x030B0000 && PY_VERSION_HEX < 0x030C0000
+    PUT("entry", struct _PyInterpreterFrame, is_entry);
+#else
+    put("entry", NONE);
 #endif
 #if defined(Py_GIL_DISABLED) && PY_VERSION_HEX >= 0x030E0000
     PUT("tlbc_index", struct _PyInterpreterFrame, tlbc_index);
@@ -229,6 +239,11 @@ static void put_debug(void)
     PUT_DEBUG("tstate_interp", thread_state.interp);
     PUT_DEBUG("tstate_thread_id", thread_state.thread_id);
     PUT_DEBUG("tstate_native_thread_id", thread_state.native_thread_id);
+#if PY_VERSION_HEX >= 0x030F0000
+    PUT_DEBUG("tstate_base_frame", thread_state.base_frame);
+#else
+    put("tstate_base_frame", NONE);
+#endif
     PUT_DEBUG("frame_previous", interpreter_frame.previous);
     PUT_DEBUG("frame_executable", interpreter_frame.executable);
     PUT_DEBUG("frame_instr_ptr", interpreter_frame.instr_ptr);

@@ -76,7 +76,8 @@ static void fresh_done(struct mp_stack *stack)
     __atomic_fetch_add(&fresh_done_calls, 1, __ATOMIC_RELAXED);
 }
 
-static const struct mp_stack_source fresh_source = {fresh_collect, fresh_intern_locked, fresh_done};
+static const struct mp_stack_source fresh_source = {
+    .collect = fresh_collect, .intern_locked = fresh_intern_locked, .done = fresh_done};
 
 /* The next samples of this thread have this one frame. */
 static inline void fresh_frame(uint32_t number)
