@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
-from harness import PROGRAMS, Python, Running
+from harness import PROGRAMS, Line, Python, Running
 
 SIGMAS = 7.0  # one-sided tail of a normal: 1e-12; leaves room for the skew of small counts
 # Kinds that are two allocations each, a head and a body.
@@ -71,6 +71,26 @@ def start(run: Callable[..., Running], python: Python, rate: str, *, scale: int 
     truths = [Truth(row, python) for row in json.loads(program.line())]
     program.ready()
     return program, truths
+
+
+ARENA_MAP_NODE = 16384 * 8
+
+
+def own_lines(path: Path) -> Dict[Tuple[str, int], Line]:
+    """`harness.by_line`, without the nodes of pymalloc's map of its arenas (3.10 and later).
+
+    A node has 16,384 pointers and comes in the raw domain, on the line that made pymalloc take an arena in a
+    region of addresses where it had none: once or twice in a run, where the kernel's random addresses want it.
+    """
+    from harness import RawFile, by_line
+
+    lines = by_line(path)
+    for sample in RawFile(path).live:
+        if sample.domain == 0 and sample.size == ARENA_MAP_NODE and sample.stack:
+            key = os.path.basename(sample.stack[0].file), sample.stack[0].line
+            line = lines[key]
+            lines[key] = line._replace(size=line.size - sample.weight * sample.size)
+    return lines
 
 
 def functions(path: Path) -> Dict[Tuple[str, int], Tuple[str, str]]:

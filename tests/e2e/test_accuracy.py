@@ -18,7 +18,7 @@ def test_known_lines_at_16k(python, run):
     path = program.dump()
     assert program.finish() == 0 and program.stderr == ""
 
-    lines = by_line(path)
+    lines = known.own_lines(path)
     where = known.functions(path)
     for truth in truths:
         if truth.expected_samples(RATE) >= 30:
@@ -37,7 +37,7 @@ def test_known_lines_at_rate_1(python, run):
     path = program.dump()
     assert program.finish() == 0 and program.stderr == ""
 
-    lines = by_line(path)
+    lines = known.own_lines(path)
     where = known.functions(path)
     for truth in truths:
         line = lines[truth.key]

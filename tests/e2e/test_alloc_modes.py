@@ -10,7 +10,7 @@ import subprocess
 
 import known
 import pytest
-from harness import RawFile, by_line, environment, raw_by_line
+from harness import RawFile, environment, raw_by_line
 
 MODES = {
     "malloc": ({"PYTHONMALLOC": "malloc"}, []),
@@ -37,7 +37,7 @@ def test_modes(python, run, mode):
         path = program.dump()
         assert program.finish() == 0 and program.stderr == ""
         # tracemalloc's own tables, a record for each block, are raw memory of the line that makes them grow.
-        lines = by_line(path) if mode != "tracemalloc" else raw_by_line(RawFile(path), domains=(1, 2))
+        lines = known.own_lines(path) if mode != "tracemalloc" else raw_by_line(RawFile(path), domains=(1, 2))
         for truth in truths:
             estimate = lines[truth.key].size if truth.key in lines else 0.0
             truth.check(estimate, number)
@@ -53,7 +53,7 @@ def test_rates(python, run, rate, number):
     assert program.finish() == 0 and program.stderr == ""
     raw = RawFile(path)
     assert raw.head["rate"] == str(number)
-    lines = by_line(path)
+    lines = known.own_lines(path)
     for truth in truths:
         truth.check(lines[truth.key].size if truth.key in lines else 0.0, number)
 
