@@ -163,9 +163,20 @@ static void boot_free(void *block)
     }
 }
 
+
+/* Asked, not looked up: in a program that is not position-independent "malloc" may be an entry of the program's own
+ * that leads to us. */
 bool mp_malloc_is_ours(void)
 {
-    return dlsym(RTLD_DEFAULT, "malloc") == (void *)(uintptr_t)malloc;
+    const size_t odd_size = 509;
+    void *(*first)(size_t) = (void *(*)(size_t))dlsym(RTLD_DEFAULT, "malloc");
+    void (*first_free)(void *) = (void (*)(void *))dlsym(RTLD_DEFAULT, "free");
+    if (first == NULL || first_free == NULL) {
+        return true;
+    }
+    mp_sample_probe_start();
+    first_free(first(odd_size));
+    return mp_sample_probe_stop() == odd_size;
 }
 
 static struct {
@@ -173,10 +184,9 @@ static struct {
 } allocator; /* the object that serves malloc; set at attach, then const */
 static bool is_glibc;
 
-static int find_allocator(struct dl_phdr_info *info, size_t size, void *unused)
+static int find_allocator(struct dl_phdr_info *info, size_t size, void *serving)
 {
     (void)size;
-    (void)unused;
     uintptr_t start = UINTPTR_MAX, end = 0;
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
@@ -186,7 +196,7 @@ static int find_allocator(struct dl_phdr_info *info, size_t size, void *unused)
             end = from + segment->p_memsz > end ? from + segment->p_memsz : end;
         }
     }
-    if ((uintptr_t)real.malloc < start || (uintptr_t)real.malloc >= end) {
+    if ((uintptr_t)serving < start || (uintptr_t)serving >= end) {
         return 0;
     }
     allocator.start = start;
@@ -198,8 +208,10 @@ void mp_malloc_learn(void)
 {
     Dl_info info;
     looked();
-    dl_iterate_phdr(find_allocator, NULL);
-    is_glibc = dladdr((void *)(uintptr_t)real.malloc, &info) != 0 && strstr(info.dli_fname, "/libc.so.6") != NULL;
+    /* Behind us, or, where another comes first, that one. */
+    void *serving = mp_malloc_is_ours() ? (void *)(uintptr_t)real.malloc : dlsym(RTLD_DEFAULT, "malloc");
+    dl_iterate_phdr(find_allocator, serving);
+    is_glibc = dladdr(serving, &info) != 0 && strstr(info.dli_fname, "/libc.so.6") != NULL;
 }
 
 bool mp_malloc_is_allocator(const void *code)

@@ -343,9 +343,12 @@ static bool free_is_seen(void *block)
 static enum how self_test(void)
 {
     void *small, *rounded;
+    /* The first block of a size may need a new arena, whose bookkeeping asks the raw domain for memory of its own. */
+    void *warm = below[MP_DOMAIN_OBJ].malloc(below[MP_DOMAIN_OBJ].ctx, SMALL_MAX);
     size_t small_arrives = arrives(MP_DOMAIN_OBJ, SMALL_MAX, &small);
     size_t rounded_arrives = arrives(MP_DOMAIN_OBJ, ROUNDED, &rounded);
     below[MP_DOMAIN_OBJ].free(below[MP_DOMAIN_OBJ].ctx, small);
+    below[MP_DOMAIN_OBJ].free(below[MP_DOMAIN_OBJ].ctx, warm);
     bool seen = rounded != NULL && free_is_seen(rounded);
     bool pymalloc = small != NULL && small_arrives == 0 && rounded_arrives == ROUNDED;
     if (strcmp(allocator, "unknown") == 0) {
@@ -367,7 +370,8 @@ static bool small_is_live(void)
     for (uint32_t i = 1; i < rows->count && !found; i++) {
         const struct mp_live_row *row = mp_vec_at(rows, i);
         const struct mp_site *site = mp_vec_at(&mp_profile.sites.rows, row->site);
-        found = row->address != 0 && row->size <= SMALL_MAX && site->domain != MP_DOMAIN_RAW;
+        found = row->address != 0 && row->size <= SMALL_MAX &&
+                (site->domain == MP_DOMAIN_MEM || site->domain == MP_DOMAIN_OBJ);
     }
     mp_lock_release(&mp_profile.lock);
     return found;

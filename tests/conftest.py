@@ -45,9 +45,16 @@ def representative(pythons: List[harness.Python]) -> List[harness.Python]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    PYTHONS[:] = [harness.Python.from_facts(facts) for facts in find.find()]
+    builds = {}  # of one build that was unpacked twice, the one with a shared library to embed
+    for facts in find.find():
+        build = facts["build"], facts["shared"], facts["free_threaded"], facts["debug"]
+        if build not in builds or (facts["shared_library"] and not builds[build]["shared_library"]):
+            builds[build] = facts
+    PYTHONS[:] = [harness.Python.from_facts(facts) for facts in builds.values()]
     asked = config.getoption("--pythons")
-    if asked not in ("all", "few"):
+    if asked == "few":
+        PYTHONS[:] = representative(PYTHONS)
+    elif asked != "all":
         wanted = asked.split(",")
         PYTHONS[:] = [python for python in PYTHONS
                       if any(python.version == word or python.minor_name == word for word in wanted)]
@@ -58,7 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "python" not in metafunc.fixturenames:
         return
-    few = metafunc.definition.get_closest_marker("few") or metafunc.config.getoption("--pythons") == "few"
+    few = metafunc.definition.get_closest_marker("few") is not None
     pythons = representative(PYTHONS) if few else PYTHONS
     metafunc.parametrize("python", pythons, ids=[python.name for python in pythons], scope="session")
 

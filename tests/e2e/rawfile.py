@@ -58,6 +58,7 @@ class RawFile:
         self.data = Path(path).read_bytes()
         self.head: Dict[str, str] = {}
         self.proc: Dict[str, str] = {}
+        self._by_size: Dict[int, List[Live]] = {}
         self.lineage: List[Tuple[int, int, int]] = []
         self.threads: List[Tuple[int, int, str]] = []
         strings: Dict[int, str] = {}
@@ -151,7 +152,10 @@ class RawFile:
 
     def samples(self, size: int) -> List[Live]:
         """Live samples of exactly that many bytes asked for."""
-        return [sample for sample in self.live if sample.size == size]
+        if not self._by_size:
+            for sample in self.live:
+                self._by_size.setdefault(sample.size, []).append(sample)
+        return self._by_size.get(size, [])
 
     def inherited(self) -> List[Live]:
         return [sample for sample in self.live if sample.generation < len(self.lineage) - 1]

@@ -66,6 +66,21 @@ def test_default_rate(python, run):
     assert raw.head["rate"] == str(128 * 1024) and raw.head["frames"] == "128"
 
 
+@pytest.mark.parametrize("rate, allocator, free", [("128k", None, "unhooked"), ("16k", None, "unhooked"),
+                                                   ("4k", None, "hooked"), ("128k", "debug", "hooked")])
+def test_free_of_python_objects(python, run, rate, allocator, free):
+    """Where pymalloc serves, and the rate is not fine, the most frequent event in the process costs nothing."""
+    env = {"MPROFILERATE": rate, **({"PYTHONMALLOC": allocator} if allocator else {})}
+    program = run(python, "print('ready', flush=True); input()\n", env=env)
+    program.ready()
+    head = RawFile(program.dump()).head
+    if python.free_threaded:
+        assert head["python.alloc"].startswith("mimalloc") and head["python.free"] == "hooked"
+    else:
+        assert head["python.alloc"] == ("pymalloc_debug" if allocator else "pymalloc")
+        assert head["python.free"] == free
+
+
 @pytest.mark.few
 def test_off_records_nothing(python, run):
     """`off` waits for mprofile.start(); the program runs as if alone."""

@@ -191,6 +191,8 @@ def _arenas(account: Account, heap: Heap, usage: Usage) -> Tuple[Optional[Item],
         if live:
             live.bytes = inside + outside
     rounding = Item("arenas_rounding", max(taken - inside, 0.0), 0.0, INFERRED)
+    # Where few or no samples lie in them, their variance says too little.
+    error = max(error, heap.head.rate if heap.head.rate > 1 else 0.0)
     return live, [rounding, Item("arenas_free", held - taken, error, INFERRED, held - taken)]
 
 
