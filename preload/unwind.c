@@ -11,13 +11,12 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/index.h"
 #include "core/sys.h"
-#include "core/tls.h"
 #include "preload/objects.h"
+#include "preload/window.h"
 
 #if defined(__x86_64__)
 
@@ -63,85 +62,7 @@ static struct {
 static void *space;
 static mp_unwind_classify classify;
 
-/* Reading the stack. */
-
-#define PAGE ((uintptr_t)4096)
-#define PROBED 16
-#define PROOFS_MAX 64 /* 4 MB */
-
-/* The part of the address space that was proven readable, for one walk. */
-struct window {
-    uintptr_t low, high;
-};
-
-/* How many pages from this one on can be read, at most PROBED. */
-static uintptr_t probe(uintptr_t page)
-{
-    struct {
-        uintptr_t base, size;
-    } remote[PROBED], local;
-    char bytes[PROBED];
-    for (uintptr_t i = 0; i < PROBED; i++) {
-        remote[i].base = page + i * PAGE;
-        remote[i].size = 1;
-    }
-    local.base = (uintptr_t)bytes;
-    local.size = sizeof bytes;
-    long got = mp_sys_call(SYS_process_vm_readv, mp_sys_getpid(), (long)&local, 1, (long)remote, PROBED, 0);
-    if (got == -ENOSYS || got == -EPERM) { /* forbidden by a container: the slow way, page by page */
-        got = mp_sys_peek((const void *)page, bytes, 1) == 0;
-    }
-    return got > 0 ? (uintptr_t)got : 0;
-}
-
-/* Behind the last page of the calling thread's own stack: libc has the thread's variables there, the kernel the first thread's
- * arguments. */
-static uintptr_t stack_end(uintptr_t sp)
-{
-    extern void *__libc_stack_end __attribute__((weak));
-    uintptr_t variables = ((uintptr_t)&mp_tls & ~(PAGE - 1)) + PAGE;
-    uintptr_t arguments = &__libc_stack_end != NULL ? ((uintptr_t)__libc_stack_end & ~(PAGE - 1)) + PAGE : 0;
-    bool by_variables = variables > sp && (arguments <= sp || variables < arguments);
-    return by_variables ? variables : arguments > sp ? arguments : 0;
-}
-
-/* A thread's own stack stays where it is as long as the thread lives, so what was proven of it once is remembered: that
- * there is no gap from here to the stack's end, which tells it from the stacks that programs make for coroutines. */
-static struct window begin_window(uintptr_t sp)
-{
-    uintptr_t page = sp & ~(PAGE - 1);
-    if (MP_LIKELY(sp >= mp_tls.stack_low && sp < mp_tls.stack_high)) {
-        return (struct window){page, mp_tls.stack_high};
-    }
-    uintptr_t end = stack_end(sp), reached = page + PAGE;
-    /* Deeper than before: the rest is known. */
-    uintptr_t goal = sp < mp_tls.stack_low ? mp_tls.stack_low : end;
-    for (int i = 0; i < PROOFS_MAX && end != 0 && reached < goal; i++) {
-        uintptr_t pages = probe(reached);
-        reached += pages * PAGE;
-        if (pages < PROBED && reached < goal) {
-            break;
-        }
-    }
-    if (end != 0 && reached >= goal) {
-        mp_tls.stack_low = page;
-        mp_tls.stack_high = end;
-        reached = reached > end ? reached : end;
-    }
-    return (struct window){page, reached};
-}
-
-static bool readable(struct window *window, uintptr_t address)
-{
-    if (MP_LIKELY(address >= window->low && address + 8 <= window->high)) {
-        return true;
-    }
-    if (address < window->low || address - window->high >= PROBED * PAGE) { /* another stack */
-        window->low = window->high = address & ~(PAGE - 1);
-    }
-    window->high += probe(window->high) * PAGE;
-    return address >= window->low && address + 8 <= window->high;
-}
+/* One frame, as libunwind asks for it. */
 
 static uintptr_t read_word(uintptr_t address)
 {
@@ -150,8 +71,6 @@ static uintptr_t read_word(uintptr_t address)
     return value;
 }
 
-/* One frame, as libunwind asks for it. */
-
 struct registers {
     uintptr_t ip, sp, bp; /* ip: of the call, not behind it */
 };
@@ -159,7 +78,7 @@ struct registers {
 struct question {
     struct registers here;
     uint32_t object;
-    struct window *window;
+    struct mp_window *window;
     bool no_info; /* the address has no unwind information */
     bool bp_read; /* the frame's base pointer was asked for */
     uint32_t reads;
@@ -214,7 +133,7 @@ static int access_mem(void *as, uint64_t address, uint64_t *value, int write, vo
     }
     question->reads++;
     question->last_read = address;
-    if (!readable(question->window, address)) {
+    if (!mp_window_reaches(question->window, address)) {
         return -UNW_EINVAL;
     }
     *value = read_word(address);
@@ -316,7 +235,7 @@ static void rule_put(const struct rule *rule)
 }
 
 /* Asks libunwind for the caller's registers (ip: behind its call), and what rule they follow. */
-static enum kind ask(const struct registers *here, uint32_t object, struct window *window, struct registers *ret_caller,
+static enum kind ask(const struct registers *here, uint32_t object, struct mp_window *window, struct registers *ret_caller,
                      struct rule *ret_rule)
 {
     struct question question = {.here = *here, .object = object, .window = window};
@@ -352,7 +271,7 @@ static enum kind ask(const struct registers *here, uint32_t object, struct windo
     return by_bp ? KIND_BP : KIND_SP;
 }
 
-static void learn(const struct registers *here, struct window *window, struct rule *ret_rule)
+static void learn(const struct registers *here, struct mp_window *window, struct rule *ret_rule)
 {
     struct registers unused;
     uintptr_t function = 0;
@@ -374,20 +293,20 @@ static bool is_signal_return(uintptr_t ip, uint32_t object)
 }
 
 /* From a frame to its caller's; false: there is no way on. here->ip is that of the call, unless it was interrupted. */
-static bool follow(struct registers *here, const struct rule *rule, struct window *window, bool *ret_whole)
+static bool follow(struct registers *here, const struct rule *rule, struct mp_window *window, bool *ret_whole)
 {
     struct rule unused;
     struct registers caller = {0, 0, here->bp};
     bool called = true;
     if (rule->kind == KIND_SP || rule->kind == KIND_BP) {
         caller.sp = (rule->kind == KIND_SP ? here->sp : here->bp) + (uintptr_t)(intptr_t)rule->frame;
-        if (caller.sp <= here->sp || !readable(window, caller.sp - 8)) {
+        if (caller.sp <= here->sp || !mp_window_reaches(window, caller.sp - 8)) {
             return false;
         }
         caller.ip = read_word(caller.sp - 8);
         if (rule->bp != BP_KEPT) {
             uintptr_t saved = caller.sp + (uintptr_t)(intptr_t)rule->bp;
-            if (!readable(window, saved)) {
+            if (!mp_window_reaches(window, saved)) {
                 return false;
             }
             caller.bp = read_word(saved);
@@ -440,7 +359,7 @@ uint32_t mp_unwind_walk(struct mp_native_frame *frames, uint32_t max, bool *ret_
     struct registers here;
     __asm__ volatile("leaq 0(%%rip), %0\n\tmovq %%rsp, %1\n\tmovq %%rbp, %2"
                      : "=&r"(here.ip), "=&r"(here.sp), "=&r"(here.bp));
-    struct window window = begin_window(here.sp);
+    struct mp_window window = mp_window_begin(here.sp);
     struct walk walk = {.frames = frames};
     *ret_whole = *ret_cut = false;
     for (uint32_t steps = 0; steps < max + 64; steps++) {

@@ -523,3 +523,33 @@ def test_through_a_signal_on_another_stack(python: Python, run, tmp_path: Path) 
     assert shown[0] == "in_handler"
     assert shown.index("interrupted") + 1 == shown.index("start") < shown.index("<module>")
     assert shown[-1] == "_start"
+
+
+SMALL = """
+#include <pthread.h>
+#include <stdlib.h>
+void *block;
+void *on_small_stack(void *unused) { block = malloc(1000001); return NULL; }
+void start(void)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 16384);
+    pthread_create(&thread, &attributes, on_small_stack, NULL);
+    pthread_join(thread, NULL);
+}
+"""
+SMALL_APP = """
+import ctypes, sys
+ctypes.CDLL("./small.so").start()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.few
+def test_a_thread_with_the_smallest_stack(python: Python, run, tmp_path: Path) -> None:
+    compile_c(SMALL, tmp_path / "small.so", "-pthread")
+    raw = RawFile(run(python, SMALL_APP, env=RATE).ready().dump())
+    assert names(of_size(raw, 1000001))[0] == "on_small_stack"
