@@ -39,6 +39,7 @@ static char last_path[MP_PATH_MAX];
 static uint64_t last_number;
 static struct {
     uint64_t number, time_s;
+    uint64_t device, inode; /* the file that we wrote: by now its name may be another's */
 } kept[KEEP_MAX]; /* a ring of the snapshots that MPROFILEKEEP lets stay */
 static uint64_t kept_count;
 static bool swept;
@@ -84,10 +85,15 @@ static int expand(uint64_t number, uint64_t time_s, char *ret_path)
     return mp_path_expand(options->pattern, &values, ret_path) == MP_OK ? 0 : ENAMETOOLONG;
 }
 
+static bool stat_path(const char *path, struct stat *ret_file)
+{
+    return mp_sys_call(SYS_newfstatat, AT_FDCWD, (long)path, (long)ret_file, AT_SYMLINK_NOFOLLOW, 0, 0) == 0;
+}
+
 static bool exists(const char *path)
 {
     struct stat unused;
-    return mp_sys_call(SYS_newfstatat, AT_FDCWD, (long)path, (long)&unused, AT_SYMLINK_NOFOLLOW, 0, 0) == 0;
+    return stat_path(path, &unused);
 }
 
 /* The first free number after the last one: 0 and *ret_number, with final_path set. */
@@ -156,9 +162,13 @@ static void drop_oldest(uint64_t number, uint64_t time_s)
         return;
     }
     uint64_t slot = kept_count++ % keep;
-    if (kept_count > keep && expand(kept[slot].number, kept[slot].time_s, old_path) == 0) {
+    struct stat file;
+    if (kept_count > keep && expand(kept[slot].number, kept[slot].time_s, old_path) == 0 &&
+        stat_path(old_path, &file) && file.st_dev == kept[slot].device && file.st_ino == kept[slot].inode) {
         mp_sys_unlink(old_path);
     }
+    kept[slot].device = out.file_id[0];
+    kept[slot].inode = out.file_id[1];
     kept[slot].number = number;
     kept[slot].time_s = time_s;
 }

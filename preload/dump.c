@@ -26,7 +26,7 @@
 
 #define STACK_SIZE (64 * 1024)
 #define CLAIMED UINT32_MAX
-#define FORK_WAIT_MS 2000
+#define FORK_WAIT_MS 10000
 #define EXIT_WAIT_MS 10000
 /* CPython counts threads just after a fork returns; until then a request is served on its own thread. */
 #define AFTER_FORK_MS 20
@@ -69,19 +69,24 @@ bool mp_dump_is_our_process(void)
     return mp_sys_getpid() == pid;
 }
 
-/* Writes what is wanted until nothing is. */
+static void serve_once(void)
+{
+    __atomic_store_n(&phase, PHASE_RUNNING, __ATOMIC_SEQ_CST);
+    uint32_t triggers = __atomic_exchange_n(&wanted, 0, __ATOMIC_SEQ_CST);
+    for (int trigger = 0; triggers >> trigger != 0; trigger++) {
+        if (triggers >> trigger & 1) {
+            mp_writer_write((enum mp_trigger)trigger);
+        }
+    }
+    __atomic_store_n(&phase, PHASE_CLOSING, __ATOMIC_SEQ_CST);
+}
+
+/* Writes what is wanted until nothing is, or a fork or the process's end waits for us. */
 static void serve(void)
 {
     do {
-        __atomic_store_n(&phase, PHASE_RUNNING, __ATOMIC_SEQ_CST);
-        uint32_t triggers = __atomic_exchange_n(&wanted, 0, __ATOMIC_SEQ_CST);
-        for (int trigger = 0; triggers >> trigger != 0; trigger++) {
-            if (triggers >> trigger & 1) {
-                mp_writer_write((enum mp_trigger)trigger);
-            }
-        }
-        __atomic_store_n(&phase, PHASE_CLOSING, __ATOMIC_SEQ_CST);
-    } while (load(&wanted) != 0);
+        serve_once();
+    } while (load(&wanted) != 0 && !__atomic_load_n(&held, __ATOMIC_SEQ_CST));
 }
 
 /* Before Linux 5.9: one by one, as far as the limit goes. */
@@ -189,7 +194,7 @@ static void serve_here(void)
     if (mp_tls.inside) {
         mp_tls.dump_after = true;
     } else {
-        serve();
+        serve_once(); /* the program waits: what is wanted meanwhile is served after the next sample (mp_dump_pending) */
         /* A file that met RLIMIT_FSIZE left the signal of it pending here: it was meant for us. */
         const uint64_t too_large = (uint64_t)1 << (SIGXFSZ - 1);
         const struct timespec at_once = {0, 0};
@@ -206,7 +211,7 @@ static bool claim(void)
         if (__atomic_compare_exchange_n(&tid, &seen, CLAIMED, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
             return true;
         }
-        if (load(&phase) == PHASE_RUNNING || load(&wanted) == 0) {
+        if (load(&phase) == PHASE_RUNNING || load(&wanted) == 0 || __atomic_load_n(&held, __ATOMIC_SEQ_CST)) {
             return false;
         }
         mp_sys_futex_wait(&tid, seen, 10); /* it is on its way out */
@@ -248,15 +253,16 @@ void mp_dump_now(enum mp_trigger trigger)
     if (closed || !mp_dump_is_our_process()) {
         return;
     }
+    __atomic_store_n(&held, true, __ATOMIC_SEQ_CST); /* else signals that keep coming would keep it going */
     mp_dump_wait(EXIT_WAIT_MS);
     __atomic_fetch_or(&wanted, 1u << trigger, __ATOMIC_SEQ_CST);
     start(true);
-    mp_dump_wait(EXIT_WAIT_MS);
+    __atomic_store_n(&held, false, __ATOMIC_SEQ_CST);
 }
 
 void mp_dump_pending(void)
 {
-    if (!closed && !held && load(&wanted) != 0) {
+    if (MP_UNLIKELY(load(&wanted) != 0) && !closed && !__atomic_load_n(&held, __ATOMIC_SEQ_CST)) {
         start(false);
     }
 }
@@ -280,6 +286,7 @@ void mp_dump_close(void)
         return;
     }
     closed = true;
+    __atomic_store_n(&held, true, __ATOMIC_SEQ_CST);
     mp_dump_wait(EXIT_WAIT_MS);
 }
 

@@ -18,7 +18,8 @@ void mp_dump_init(void);
 void mp_dump_request(enum mp_trigger trigger);
 /* Writes a snapshot before it returns, on the calling thread, after one in flight. Not from a handler. */
 void mp_dump_now(enum mp_trigger trigger);
-/* Serves a request that was made while its thread was inside the profiler (mp_sample_pending). */
+/* Serves a request that could not be served when it was made: its thread was inside the profiler (mp_sample_pending), or
+ * a fork was in progress. Called after each sample, too. */
 void mp_dump_pending(void);
 /* Waits for a writer in flight, at most timeout_ms. */
 void mp_dump_wait(int timeout_ms);

@@ -232,7 +232,11 @@ static bool parse_out(const char *text)
         return false;
     }
     struct stat file;
-    bool folder = text[strlen(text) - 1] == '/' || (stat(text, &file) == 0 && S_ISDIR(file.st_mode));
+    bool there = stat(text, &file) == 0;
+    if (there && !S_ISDIR(file.st_mode) && !S_ISREG(file.st_mode)) {
+        return false; /* a device or a pipe: we would write a file beside it */
+    }
+    bool folder = text[strlen(text) - 1] == '/' || (there && S_ISDIR(file.st_mode));
     if (folder && (!append(pattern, &used, "/", false) || !append(pattern, &used, DEFAULT_NAME, false))) {
         return false;
     }
@@ -247,7 +251,7 @@ static const struct option {
     {"MPROFILERATE", "128k", "bytes from 0 to 1024g with k, m or g behind, or off", parse_rate},
     {"MPROFILEFRAMES", "128", "a number from 1 to 65535", parse_frames},
     {"MPROFILEOUT", DEFAULT_NAME,
-     "a file name in which %p %n %t %h %% have a meaning, or a folder", parse_out},
+     "a file name in which %p %n %t %h %% have a meaning, or a folder (no device or pipe)", parse_out},
     {"MPROFILESIGNAL", "USR2", "a name as USR2, a number, RTMIN+3, or none, that a program can catch",
      parse_signal},
     {"MPROFILEEXIT", "0", "0 or 1", parse_exit},

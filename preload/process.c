@@ -62,6 +62,7 @@ static uint64_t next_interval(uint64_t now_ms)
 static void look_after_sample(uint64_t now_ms)
 {
     mp_account_look(now_ms);
+    mp_dump_pending();
     uint64_t due = __atomic_load_n(&interval_due_ms, __ATOMIC_RELAXED);
     if (MP_LIKELY(now_ms < due)) {
         return;
