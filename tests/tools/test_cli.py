@@ -248,3 +248,25 @@ def test_importing_starts_nothing_and_is_light() -> None:
     tools = os.path.dirname(READER)
     out = subprocess.check_output([sys.executable, "-S", "-c", code % tools])
     assert out.strip() == b"{'mprofile'}"
+
+
+def test_json_is_not_written_over_a_snapshot(tmp_path: Any) -> None:
+    """`--json *.bin` gives it the first file name."""
+    first, second = tmp_path / "a.bin", tmp_path / "b.bin"
+    with open(os.path.join(GOLDEN, "sampled.bin"), "rb") as file:
+        whole = file.read()
+    first.write_bytes(whole)
+    second.write_bytes(whole)
+    status, out, err = read("--json", str(first), str(second))
+    assert (status, out) == (1, "") and "that is a snapshot" in err and err.count("\n") == 1
+    assert first.read_bytes() == whole
+
+
+def test_a_report_that_cannot_be_written_is_one_line() -> None:
+    command = [sys.executable, str(READER), os.path.join(GOLDEN, "sampled.bin")]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "cannot write" in done.stderr
+    closed = "exec \"$@\" >&-"
+    done = subprocess.run(["sh", "-c", closed, "sh", *command], stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "closed" in done.stderr

@@ -14,7 +14,7 @@ from typing import IO, Iterable, NoReturn, Optional, Sequence
 
 from . import __version__
 from ._books import Books, rss_lines
-from ._format import MAJOR, MINOR, SnapshotError
+from ._format import MAGIC, MAJOR, MINOR, SnapshotError
 from ._headreport import HeadReport
 from ._ids import read_heap
 from ._json import report_json
@@ -116,6 +116,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")
+    if sys.stdout is None:
+        return _fail(EXIT_USAGE, "standard output is closed; expected somewhere to write to")
     for stream in (sys.stdout, sys.stderr):
         tolerate(stream)
     try:
@@ -128,6 +132,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+    except MemoryError:
+        return _fail(EXIT_UNREADABLE, "there is not enough memory to read this")
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _fail(EXIT_USAGE, "cannot write the report: %s" % error.strerror)
 
 
 def _fail(status: int, text: str) -> int:
@@ -177,11 +186,21 @@ def _print(out: IO[str], lines: Iterable[str]) -> None:
         out.write(line + "\n")
 
 
+def _is_snapshot(path: str) -> bool:
+    """A glob behind `--json` gives it the first of the snapshots."""
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
 def _write_json(path: str, text: str) -> int:
     if path == "-":
         sys.stdout.write(text)
         return 0
     try:
+        if _is_snapshot(path):
+            return _fail(EXIT_USAGE, "--json %s: that is a snapshot; expected another name" % path)
         with open(path, "w", encoding="ascii") as file:
             file.write(text)
     except OSError as error:
