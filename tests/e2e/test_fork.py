@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 
 import pytest
 from harness import RawFile, by_line, marks, reader, wait_until
@@ -332,3 +333,27 @@ one(0)
         assert sample.generation == depth
     program.say("")
     assert program.finish() == 0
+
+
+@pytest.mark.few
+def test_forks_under_signals_that_do_not_end(python, run):
+    """A dump on a thread of the program's is one: signals that keep coming until it is done are not waited for."""
+    program = run(python, """\
+import os, threading, time
+kept = [bytes(100) for _ in range(100000)]
+threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+print("ready", flush=True)
+for _ in range(60):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+print("done", flush=True)
+os._exit(0)
+""", options=["-W", "ignore"], env={"MPROFILERATE": "1", "MPROFILEKEEP": "1"})
+    program.ready()
+    while program.process.poll() is None:
+        os.kill(program.pid, signal.SIGUSR2)
+        time.sleep(0.002)
+    assert program.line() == "done"
+    assert program.finish() == 0 and program.stderr == ""

@@ -458,3 +458,26 @@ def test_cut_and_foreign_files(python, run, tmp_path):
         assert len(done.stderr.splitlines()) == 1 and name in done.stderr
     assert reader(tmp_path / "not there", check=False).returncode == 2
     assert reader("--no-such-option", check=False).returncode == 1
+
+
+@pytest.mark.few
+def test_keep_removes_only_what_we_wrote(python, run, tmp_path):
+    """The name of a snapshot that was moved away may be another file's by now."""
+    program = run(python, "print('ready', flush=True); input()\n", env={"MPROFILEKEEP": "1"})
+    program.ready()
+    first = program.dump()
+    first.rename(tmp_path / "saved.bin")
+    first.write_text("somebody else's")
+    program.dump()
+    assert first.read_text() == "somebody else's"
+    program.say("")
+    assert program.finish() == 0 and program.stderr == ""
+
+
+@pytest.mark.few
+def test_no_file_beside_a_device(python, run):
+    program = run(python, "print('ready', flush=True); input()\n", env={"MPROFILEOUT": "/dev/null"})
+    program.ready()
+    program.say("")
+    assert program.finish() == 0
+    assert program.stderr.count("\n") == 1 and "MPROFILEOUT=/dev/null" in program.stderr
