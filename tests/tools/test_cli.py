@@ -270,3 +270,12 @@ def test_a_report_that_cannot_be_written_is_one_line() -> None:
     closed = "exec \"$@\" >&-"
     done = subprocess.run(["sh", "-c", closed, "sh", *command], stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "closed" in done.stderr
+
+
+def test_snapshots_of_different_programs_are_not_called_one(tmp_path: Any) -> None:
+    one = small(1, exe="/bin/a", pid=1)
+    other = small(4096, exe="/bin/b", pid=2, uid="00000000000000b2")
+    paths = [save(tmp_path / "a.bin", one.bytes()), save(tmp_path / "b.bin", other.bytes())]
+    status, out, _ = read(*paths)
+    assert status == 0 and "2 processes of 2 programs" in out
+    assert "every allocation, so the figures are exact; one every 4 KiB on average" in " ".join(out.split())

@@ -123,13 +123,14 @@ class HeadReport:
     def _processes(
         self, heaps: Sequence[Heap], sums: Sequence[Sums], account: Sequence[str]
     ) -> Iterator[str]:
-        head = heaps[0].head
-        yield from self._entry("snapshots", "%d processes of one program" % len(heaps))
-        command = _command(head)
+        programs = {heap.head.text("exe") for heap in heaps}
+        what = "of one program" if len(programs) == 1 else "of %d programs" % len(programs)
+        yield from self._entry("snapshots", "%d processes %s" % (len(heaps), what))
+        command = _each(_command(heap.head) for heap in heaps)
         if command:
             yield from self._entry("command", command, 4)
-        yield from self._entry("python", _python_text(head))
-        yield from self._entry("sampling", _rate_text(heaps[0]), 3)
+        yield from self._entry("python", _each(_python_text(heap.head) for heap in heaps))
+        yield from self._entry("sampling", _each(_rate_text(heap) for heap in heaps), 3)
         everything = Total(heaps[0], 0)
         rows: List[List[str]] = [["pid", "taken (UTC)", "samples", "live", "RSS", "file"]]
         for heap, one in zip(heaps, sums):
@@ -218,6 +219,13 @@ def _taken_text(head: Head) -> str:
     return text
 
 
+def _each(texts: Iterable[str]) -> str:
+    """What the snapshots say, once where they agree; of many different things the first three."""
+    different = list(dict.fromkeys(text for text in texts if text))
+    more = "; and %d more" % (len(different) - 3) if len(different) > 3 else ""
+    return "; ".join(different[:3]) + more
+
+
 def _python_text(head: Head) -> str:
     version = head.text("python")
     if version is None and not head.values:
@@ -233,11 +241,12 @@ def _python_text(head: Head) -> str:
 def _rate_text(heap: Heap) -> str:
     rates = set(heap.rates)
     now = heap.head.rate
-    if len(rates) > 1:
+    if len(rates) > 1 and max(rates) < 1 << 63:
         known = ", ".join("1" if r <= 1 else bytes_text(r) for r in sorted(rates))
         return "one every so many bytes on average, changed while running: %s" % known
     if heap.head.text("rate") == "off":
-        known = ", every %s before" % bytes_text(max(rates)) if rates and max(rates) > 1 else ""
+        earlier = [rate for rate in rates if 1 < rate < 1 << 63]  # off is in the table, too
+        known = ", every %s before" % bytes_text(max(earlier)) if earlier else ""
         return "off when the snapshot was taken" + known
     if now > 1:
         return "one every %s on average" % bytes_text(now)
