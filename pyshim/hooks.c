@@ -2,8 +2,8 @@
  * The hooks on Python's allocators: see hooks.h.
  *
  * Bytes are counted once. pymalloc serves requests of 1 to 512 bytes itself and asks the raw domain for
- * all others, so small ones are counted in the mem and obj hooks and the rest in the raw hook below, which is told
- * who asked. What a realloc of mem or obj asks below is masked: it was counted above, whole.
+ * all others, so small ones are counted in the mem and obj hooks and the rest below, where it is known who asked: in libc's
+ * malloc if that is interposed (the raw hook then only labels), else, and above debug hooks, in the raw hook. What a realloc of mem or obj asks below is masked: it was counted above, whole.
  *
  * The free of Python objects is the most frequent event in the process, and costs nothing where pymalloc
  * serves: a small block that is to be sampled is asked for as 513 bytes, which pymalloc itself takes from the raw domain and
