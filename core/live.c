@@ -169,6 +169,15 @@ int mp_live_insert(struct mp_live *live, const struct mp_live_row *row, struct m
     return MP_OK;
 }
 
+bool mp_live_find(struct mp_live *live, uint64_t address, struct mp_live_row *ret_row)
+{
+    uint32_t *link = find(live, address);
+    if (link != NULL) {
+        *ret_row = *(struct mp_live_row *)mp_vec_at(&live->rows, *link);
+    }
+    return link != NULL;
+}
+
 bool mp_live_remove(struct mp_live *live, uint64_t address, struct mp_live_row *ret_row)
 {
     uint32_t *link = find(live, address);

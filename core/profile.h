@@ -27,6 +27,7 @@ enum mp_count {
     MP_LOST_FREES,
     MP_LOST_STACKS,
     MP_LOST_SNAPSHOTS,
+    MP_LOST_HOOKS, /* live samples that were forgotten because another tracer took our hooks away */
     MP_NOTE_STACKS_CUT,
     MP_NOTE_REFUSED_513,
     MP_NOTE_REPLACED,
@@ -61,7 +62,7 @@ struct mp_profile {
     uint16_t rate; /* the row in force; written under lock, read without */
     struct mp_generation lineage[MP_LINEAGE_MAX];
     uint16_t generation; /* last row of lineage: this process; at the end of the table it stays */
-    uint32_t frames_max; /* set at attach, then const */
+    uint32_t frames_max; /* written by mp_sample_frames, read without a lock */
     uint64_t start_ns, start_ms; /* realtime and monotonic at the beginning; set at attach, then const */
     uint64_t seed;               /* of this process; set at attach and in a forked child */
     uint64_t seeded_threads;     /* atomic */
@@ -81,6 +82,11 @@ int mp_profile_set_rate(uint64_t rate);
 MP_INLINE void mp_profile_count(enum mp_count what)
 {
     __atomic_fetch_add(&mp_profile.counts[what], 1, __ATOMIC_RELAXED);
+}
+
+MP_INLINE void mp_profile_add(enum mp_count what, uint64_t amount)
+{
+    __atomic_fetch_add(&mp_profile.counts[what], amount, __ATOMIC_RELAXED);
 }
 
 /* Memory of the profiler itself, in bytes: what is mapped, without the ends of tables that were never touched. */

@@ -12,8 +12,12 @@
 #include "core/sys.h"
 #include "core/tls.h"
 
-/* While switched off a thread looks again after so many bytes. */
-#define OFF_DISTANCE ((uint64_t)1 << 20)
+/* While switched off a thread looks more often: what it asks for before it notices that the profiler was switched on is
+ * not seen. Where there is no profiler at all it need not. */
+#define OFF_LOOK ((uint64_t)1024)
+#define NEVER_LOOK ((uint64_t)1 << 20)
+/* Live samples, or sites, that are forgotten while the lock is held once. */
+#define CLEAR_STEP 512u
 
 __thread struct mp_tls mp_tls __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
@@ -22,14 +26,17 @@ static void (*look_before)(void);
 static void (*look_after)(uint64_t now_ms);
 static void (*start_pending)(void);
 static void *deep_frames;
-static struct mp_lock deep_lock; /* guards deep_frames; taken before the profile's lock */
+static uint32_t deep_room;       /* frames that deep_frames has room for */
+static struct mp_lock deep_lock; /* guards the two above; taken before the profile's lock */
 
 /* For a wide source. A thread always comes to the same of them, and waits only for those it shares it with. */
 #define WIDE_PLACES 4u
 static struct {
     struct mp_lock lock; /* guards frames; taken before the profile's lock, and by none that has another of them */
     void *frames;
+    uint32_t room; /* frames of the stack; there is room for MP_STACK_ROOMS times as many */
 } wide[WIDE_PLACES];
+static bool wide_wanted;
 
 static const char *const why_names[MP_WHYS] = {
     [MP_WHY_NONE] = "",
@@ -62,26 +69,33 @@ void mp_sample_pending(void (*dump)(void))
     start_pending = dump;
 }
 
-int mp_sample_deep(uint32_t frames_max)
+/* Makes *frames room for count items of size bytes, where it has less. */
+static int make_room(void **frames, uint32_t *room, uint32_t count, size_t size)
 {
-    if (frames_max > MP_STACK_INLINE) {
-        deep_frames = mp_sys_map((size_t)frames_max * MP_FRAME_SIZE);
-        if (deep_frames == NULL) {
-            return MP_ERR_MEMORY;
-        }
+    if (count <= *room) {
+        return MP_OK;
     }
+    void *larger = mp_sys_map(count * size); /* touched as used */
+    if (larger == NULL) {
+        return MP_ERR_MEMORY;
+    }
+    if (*frames != NULL) {
+        mp_sys_unmap(*frames, *room * size);
+    }
+    *frames = larger;
+    *room = count;
     return MP_OK;
 }
 
-int mp_sample_wide(uint32_t frames_max)
+static int make_wide_rooms(uint32_t count)
 {
-    for (uint32_t i = 0; i < WIDE_PLACES; i++) {
-        wide[i].frames = mp_sys_map((size_t)frames_max * MP_FRAME_SIZE * MP_STACK_ROOMS); /* touched as used */
-        if (wide[i].frames == NULL) {
-            return MP_ERR_MEMORY;
-        }
+    int result = MP_OK;
+    for (uint32_t i = 0; i < WIDE_PLACES && result == MP_OK; i++) {
+        mp_lock_take(&wide[i].lock);
+        result = make_room(&wide[i].frames, &wide[i].room, count, MP_FRAME_SIZE * MP_STACK_ROOMS);
+        mp_lock_release(&wide[i].lock);
     }
-    return MP_OK;
+    return result;
 }
 
 static uint64_t enter(void)
@@ -107,31 +121,36 @@ static void leave(uint64_t left)
     }
 }
 
-/* The self-test's: at attach, before there are other threads. */
-static bool probing;
-static size_t probe_seen;
-static uint64_t probe_left;
-
-void mp_sample_probe_start(void)
+void mp_sample_probe_start(struct mp_probe *probe, size_t want)
 {
-    probe_left = mp_tls.left;
-    probe_seen = 0;
-    probing = true;
+    *probe = (struct mp_probe){.want = want, .left = mp_tls.left};
+    mp_tls.probe = probe;
     mp_tls.left = 0;
 }
 
-size_t mp_sample_probe_stop(void)
+void mp_sample_probe_stop(void)
 {
-    probing = false;
-    mp_tls.left = probe_left;
-    return probe_seen;
+    mp_tls.left = mp_tls.probe->left;
+    mp_tls.probe = NULL;
 }
 
+static void set_distance(uint64_t bytes)
+{
+    mp_tls.left = bytes < MP_LOOK_BYTES ? bytes : MP_LOOK_BYTES;
+    mp_tls.rest = bytes - mp_tls.left;
+}
+
+/* At the rate in force. */
 static void draw(void)
 {
     mp_tls.rate = __atomic_load_n(&mp_profile.rate, __ATOMIC_ACQUIRE);
     uint64_t rate = mp_profile.rates[mp_tls.rate];
-    mp_tls.left = rate == MP_RATE_OFF ? OFF_DISTANCE : mp_distance_draw(rate, &mp_tls.random);
+    set_distance(rate == MP_RATE_OFF ? OFF_LOOK : mp_distance_draw(rate, &mp_tls.random));
+}
+
+static bool is_off(uint32_t row)
+{
+    return mp_profile.rates[row] == MP_RATE_OFF;
 }
 
 static void seed(void)
@@ -148,6 +167,35 @@ static void make_known(void)
     draw();
 }
 
+/* The block was counted, and the sample is not in it. */
+static void count_down(uint64_t bytes)
+{
+    set_distance(mp_tls.left + mp_tls.rest - bytes);
+}
+
+/* A known thread is at a look. A rate that changed meanwhile is in force from the next block on, so that each block was drawn at
+ * one rate, whatever the draw said; a thread that was off draws for this one. */
+static uint32_t due_or_look(uint64_t bytes)
+{
+    uint32_t row = mp_tls.rate;
+    bool changed = row != __atomic_load_n(&mp_profile.rate, __ATOMIC_RELAXED);
+    if (MP_UNLIKELY(is_off(row))) {
+        draw();
+        row = mp_tls.rate;
+        changed = false;
+        if (is_off(row)) {
+            return 0;
+        }
+    }
+    bool due = mp_tls.left + mp_tls.rest < bytes;
+    if (due || changed) {
+        draw();
+    } else {
+        count_down(bytes);
+    }
+    return due && !is_off(mp_tls.rate) ? row + 1 : 0;
+}
+
 MP_COLD uint32_t mp_sample_due(size_t size)
 {
     uint64_t bytes = (uint64_t)size + (size == 0);
@@ -155,24 +203,21 @@ MP_COLD uint32_t mp_sample_due(size_t size)
     if (mp_tls.inside || mp_tls.left > MP_LEFT_NEVER / 2) {
         return 0;
     }
-    if (MP_UNLIKELY(probing)) {
-        probe_seen = size;
+    if (MP_UNLIKELY(mp_tls.probe != NULL)) {
+        if (mp_tls.probe->want == 0 || mp_tls.probe->want == size) {
+            mp_tls.probe->size = size;
+            mp_tls.probe->asker = mp_tls.asker;
+        }
         return 0;
     }
     if (!mp_profile.ready) { /* no Python yet, or never */
-        mp_tls.left = OFF_DISTANCE;
+        mp_tls.left = NEVER_LOOK;
         return 0;
     }
     if (!mp_tls.known) {
         make_known();
-        if (mp_tls.left >= bytes) {
-            mp_tls.left -= bytes;
-            return 0;
-        }
     }
-    uint32_t row = mp_tls.rate;
-    draw();
-    return mp_profile.rates[row] == MP_RATE_OFF ? 0 : row + 1;
+    return due_or_look(bytes);
 }
 
 /* A signal handler that forks in the middle of a sample finds the locks its own thread holds: they are left as they are,
@@ -278,6 +323,9 @@ static int insert_locked(const struct mp_live_row *row)
 static int add_locked(const struct mp_stack *stack, struct mp_live_row *row, enum mp_domain domain,
                       uint64_t now_ms)
 {
+    if (is_off(mp_profile.rate)) {
+        return MP_OK; /* switched off since it was drawn */
+    }
     int64_t node = stack_node_locked(stack);
     int64_t site = node < 0 ? node : mp_sites_intern(&mp_profile.sites, (uint32_t)node, domain);
     if (site < 0) {
@@ -317,30 +365,31 @@ static void take(struct mp_stack *stack, const void *block, size_t size, enum mp
 }
 
 /* What a wide source needs is too much for the stack of a thread that was given 16 kB. */
-static void take_wide(const void *block, size_t size, enum mp_domain domain, uint32_t due)
+static void take_wide(uint32_t max, const void *block, size_t size, enum mp_domain domain, uint32_t due)
 {
     uint32_t place = mp_hash_u64((uintptr_t)&mp_tls) % WIDE_PLACES;
     mp_lock_take(&wide[place].lock);
+    max = max < wide[place].room ? max : wide[place].room;
     struct mp_stack stack = {.frames = wide[place].frames,
-                             .max = mp_profile.frames_max,
-                             .scratch = (char *)wide[place].frames + (size_t)mp_profile.frames_max * MP_FRAME_SIZE};
+                             .max = max,
+                             .scratch = (char *)wide[place].frames + (size_t)max * MP_FRAME_SIZE};
     take(&stack, block, size, domain, due);
     mp_lock_release(&wide[place].lock);
 }
 
 /* The frames lie on this function's stack: 2 kB, and only while a sample is taken. */
-static __attribute__((noinline)) void take_inline(const void *block, size_t size, enum mp_domain domain,
-                                                  uint32_t due)
+static __attribute__((noinline)) void take_inline(uint32_t max, const void *block, size_t size,
+                                                  enum mp_domain domain, uint32_t due)
 {
     uint64_t frames[MP_STACK_INLINE * MP_FRAME_SIZE / sizeof(uint64_t)];
-    struct mp_stack stack = {.frames = frames, .max = mp_profile.frames_max};
+    struct mp_stack stack = {.frames = frames, .max = max};
     take(&stack, block, size, domain, due);
 }
 
-static void take_deep(const void *block, size_t size, enum mp_domain domain, uint32_t due)
+static void take_deep(uint32_t max, const void *block, size_t size, enum mp_domain domain, uint32_t due)
 {
     mp_lock_take(&deep_lock);
-    struct mp_stack stack = {.frames = deep_frames, .max = mp_profile.frames_max};
+    struct mp_stack stack = {.frames = deep_frames, .max = max < deep_room ? max : deep_room};
     take(&stack, block, size, domain, due);
     mp_lock_release(&deep_lock);
 }
@@ -358,12 +407,13 @@ MP_COLD void mp_sample_add(const void *block, size_t size, enum mp_domain domain
     if (source->prepare != NULL) {
         source->prepare();
     }
+    uint32_t max = __atomic_load_n(&mp_profile.frames_max, __ATOMIC_ACQUIRE);
     if (source->wide) {
-        take_wide(block, size, domain, due);
-    } else if (deep_frames == NULL) {
-        take_inline(block, size, domain, due);
+        take_wide(max, block, size, domain, due);
+    } else if (max <= MP_STACK_INLINE) {
+        take_inline(max, block, size, domain, due);
     } else {
-        take_deep(block, size, domain, due);
+        take_deep(max, block, size, domain, due);
     }
     leave(left);
     if (look_after != NULL) {
@@ -405,11 +455,131 @@ MP_COLD void mp_sample_restore(const struct mp_live_row *row)
     uint64_t left = enter();
     uint64_t now_ms = mp_profile_clock_ms();
     mp_lock_take(&mp_profile.lock);
-    if (insert_locked(row) < 0) {
-        mp_profile_count(MP_LOST_MEMORY);
-    } else {
-        account_locked(row, +1, now_ms);
+    if (!is_off(mp_profile.rate)) {
+        if (insert_locked(row) < 0) {
+            mp_profile_count(MP_LOST_MEMORY);
+        } else {
+            account_locked(row, +1, now_ms);
+        }
     }
     mp_lock_release(&mp_profile.lock);
     leave(left);
+}
+
+/* What a program steers. These are called by the host, on any thread, and between enter() and leave() like all else, for
+ * a handler of a signal may allocate. */
+
+int mp_sample_wide(void)
+{
+    wide_wanted = true;
+    return make_wide_rooms(mp_profile.frames_max);
+}
+
+int mp_sample_frames(uint32_t frames_max)
+{
+    int result = MP_OK;
+    uint64_t left = enter();
+    if (frames_max > MP_STACK_INLINE) {
+        mp_lock_take(&deep_lock);
+        result = make_room(&deep_frames, &deep_room, frames_max, MP_FRAME_SIZE);
+        mp_lock_release(&deep_lock);
+    }
+    if (result == MP_OK && wide_wanted) {
+        result = make_wide_rooms(frames_max);
+    }
+    if (result == MP_OK) {
+        __atomic_store_n(&mp_profile.frames_max, frames_max, __ATOMIC_RELEASE);
+    }
+    leave(left);
+    return result;
+}
+
+int mp_sample_rate(uint64_t rate)
+{
+    uint64_t left = enter();
+    int result = mp_profile_set_rate(rate);
+    leave(left);
+    if (result == MP_OK && mp_tls.known && left <= MP_LEFT_NEVER / 2) {
+        draw(); /* what was still to go says nothing of what comes: the distance has no memory */
+    }
+    return result;
+}
+
+static bool forget_locked(uint32_t id)
+{
+    struct mp_live_row row = *(struct mp_live_row *)mp_vec_at(&mp_profile.live.rows, id);
+    if (row.address == 0) {
+        return false;
+    }
+    mp_live_remove(&mp_profile.live, row.address, &row);
+    account_locked(&row, -1, 0);
+    return true;
+}
+
+/* Calls step for [from, to) of rows 1 to the last, with the lock; each time as the only thing that holds it. */
+static void in_steps(const struct mp_vec *rows, void (*step_locked)(uint32_t from, uint32_t to, uint64_t *total),
+                     uint64_t *total)
+{
+    uint32_t end = mp_vec_count(rows);
+    for (uint32_t from = 1; from < end; from += CLEAR_STEP) {
+        uint32_t to = end - from < CLEAR_STEP ? end : from + CLEAR_STEP;
+        uint64_t left = enter();
+        mp_lock_take(&mp_profile.lock);
+        step_locked(from, to, total);
+        mp_lock_release(&mp_profile.lock);
+        leave(left);
+    }
+}
+
+static void clear_rows_locked(uint32_t from, uint32_t to, uint64_t *total)
+{
+    for (; from < to; from++) {
+        *total += forget_locked(from);
+    }
+}
+
+static void clear_sites_locked(uint32_t from, uint32_t to, uint64_t *total)
+{
+    (void)total;
+    for (; from < to; from++) {
+        mp_sites_clear_allocated(&mp_profile.sites, from);
+    }
+}
+
+uint64_t mp_sample_clear(void)
+{
+    uint64_t forgotten = 0;
+    in_steps(&mp_profile.live.rows, clear_rows_locked, &forgotten);
+    in_steps(&mp_profile.sites.rows, clear_sites_locked, NULL);
+    mp_sample_reset_peak();
+    return forgotten;
+}
+
+void mp_sample_reset_peak(void)
+{
+    uint64_t left = enter();
+    mp_lock_take(&mp_profile.lock);
+    mp_sites_reset_peak(&mp_profile.sites, mp_profile_clock_ms());
+    mp_lock_release(&mp_profile.lock);
+    leave(left);
+}
+
+void mp_sample_totals(uint64_t *ret_bytes, uint64_t *ret_peak_bytes)
+{
+    uint64_t left = enter();
+    mp_lock_take(&mp_profile.lock);
+    *ret_bytes = (uint64_t)mp_profile.sites.live_bytes;
+    *ret_peak_bytes = (uint64_t)mp_profile.sites.peak_bytes;
+    mp_lock_release(&mp_profile.lock);
+    leave(left);
+}
+
+bool mp_sample_find(const void *block, struct mp_live_row *ret_row)
+{
+    uint64_t left = enter();
+    mp_lock_take(&mp_profile.lock);
+    bool found = mp_live_find(&mp_profile.live, (uintptr_t)block, ret_row);
+    mp_lock_release(&mp_profile.lock);
+    leave(left);
+    return found;
 }

@@ -13,6 +13,10 @@
 
 #include "core/base.h"
 #include "core/live.h"
+#include "core/tls.h"
+
+/* A thread looks at the rate in force when it has asked for so many bytes, or less. */
+#define MP_LOOK_BYTES ((uint64_t)16 * 1024)
 
 /* Frames that a sample finds room for on the stack of its thread; more cost a lock among threads. */
 #define MP_STACK_INLINE 128
@@ -64,10 +68,23 @@ void mp_sample_after(void (*look)(uint64_t now_ms));
 void mp_sample_before(void (*look)(void));
 /* Starts a dump that was asked for while this thread was inside (mp_tls.dump_after). */
 void mp_sample_pending(void (*dump)(void));
-/* Room for stacks deeper than MP_STACK_INLINE; at attach. */
-int mp_sample_deep(uint32_t frames_max);
+/* Most frames kept of a stack from now on, 1 or more. MP_ERR_MEMORY where there is no room for so many; then nothing changes.
+ * Attach or host. */
+int mp_sample_frames(uint32_t frames_max);
 /* Room for a wide source, before it is set. */
-int mp_sample_wide(uint32_t frames_max);
+int mp_sample_wide(void);
+/* The rate for draws from now on: at once on this thread, on others at their next look (MP_LOOK_BYTES at most). MP_ERR_FULL
+ * after MP_RATES_MAX different ones. Host. */
+int mp_sample_rate(uint64_t rate);
+/* Forgets all live samples and sums, in small steps; what is allocated meanwhile may be forgotten too. Returns how many
+ * samples there were. Host. */
+uint64_t mp_sample_clear(void);
+/* Sums of the live samples, weighed: now, and the highest so far. Host. */
+void mp_sample_totals(uint64_t *ret_bytes, uint64_t *ret_peak_bytes);
+/* The live sample that begins at this address, if there is one: true and *ret_row. Host. */
+bool mp_sample_find(const void *block, struct mp_live_row *ret_row);
+/* The highest sum so far is the present one. Host. */
+void mp_sample_reset_peak(void);
 
 /* The countdown ran out for a block of size bytes. Draws the next distance. 0: not to be sampled; else what mp_sample_add
  * wants to be told. */
@@ -77,10 +94,9 @@ void mp_sample_add(const void *block, size_t size, enum mp_domain domain, uint32
 bool mp_sample_forget(const void *block, struct mp_live_row *ret_row);
 /* The same for a free, which has no use for the row. */
 void mp_sample_drop(const void *block);
-/* For a self-test: between these two, what this thread asks for is not sampled but seen. _stop returns the size last seen
- * by mp_sample_due, or 0. */
-void mp_sample_probe_start(void);
-size_t mp_sample_probe_stop(void);
+/* For a self-test: between these two, what this thread asks for is not sampled but seen, by mp_sample_due. Not nested. */
+void mp_sample_probe_start(struct mp_probe *probe, size_t want);
+void mp_sample_probe_stop(void);
 /* A realloc failed: the sample that was forgotten lives on. */
 void mp_sample_restore(const struct mp_live_row *row);
 /* Around a fork: all locks are held, so that the child finds whole tables. */

@@ -89,14 +89,28 @@ void mp_sites_live(struct mp_sites *sites, uint32_t id, struct mp_worth worth, i
     }
 }
 
+void mp_sites_clear_allocated(struct mp_sites *sites, uint32_t id)
+{
+    struct mp_site *site = mp_vec_at(&sites->rows, id);
+    site->generation = sites->generation;
+    site->alloc_samples = 0;
+    site->alloc_blocks = site->alloc_bytes = 0.0;
+    site->alloc_blocks_var = site->alloc_bytes_var = 0.0;
+}
+
+void mp_sites_reset_peak(struct mp_sites *sites, uint64_t now_ms)
+{
+    sites->peak_bytes = sites->live_bytes;
+    sites->peak_var = sites->live_var;
+    sites->peak_ms = now_ms;
+    sites->at_peak = true;
+}
+
 void mp_sites_add(struct mp_sites *sites, uint32_t id, uint64_t size, struct mp_worth worth, uint64_t now_ms)
 {
     struct mp_site *site = mp_vec_at(&sites->rows, id);
     if (site->generation != sites->generation) {
-        site->generation = sites->generation;
-        site->alloc_samples = 0;
-        site->alloc_blocks = site->alloc_bytes = 0.0;
-        site->alloc_blocks_var = site->alloc_bytes_var = 0.0;
+        mp_sites_clear_allocated(sites, id);
     }
     site->alloc_samples++;
     site->alloc_blocks += worth.weight;

@@ -56,6 +56,10 @@ int64_t mp_sites_intern(struct mp_sites *sites, uint32_t node, enum mp_domain do
 void mp_sites_add(struct mp_sites *sites, uint32_t id, uint64_t size, struct mp_worth worth, uint64_t now_ms);
 /* A live sample appears again (a realloc that failed), or is gone. */
 void mp_sites_live(struct mp_sites *sites, uint32_t id, struct mp_worth worth, int sign, uint64_t now_ms);
+/* What was ever allocated at the site: nothing. */
+void mp_sites_clear_allocated(struct mp_sites *sites, uint32_t id);
+/* The maximum is what is live now. */
+void mp_sites_reset_peak(struct mp_sites *sites, uint64_t now_ms);
 /* The site's live sum, and its variance, at the moment of the process's maximum. */
 void mp_sites_peak(const struct mp_sites *sites, const struct mp_site *site, double *ret_bytes, double *ret_var);
 

@@ -76,13 +76,13 @@ void mp_writer_forked(void)
     last_path[0] = '\0';
 }
 
-static int expand(uint64_t number, uint64_t time_s, char *ret_path)
+static int expand(const char *pattern, uint64_t number, uint64_t time_s, char *ret_path)
 {
     struct mp_path_values values = {.pid = (uint64_t)mp_sys_getpid(),
                                     .number = number,
                                     .time_s = time_s,
                                     .host = uts.nodename};
-    return mp_path_expand(options->pattern, &values, ret_path) == MP_OK ? 0 : ENAMETOOLONG;
+    return mp_path_expand(pattern, &values, ret_path) == MP_OK ? 0 : ENAMETOOLONG;
 }
 
 static bool stat_path(const char *path, struct stat *ret_file)
@@ -96,11 +96,11 @@ static bool exists(const char *path)
     return stat_path(path, &unused);
 }
 
-/* The first free number after the last one: 0 and *ret_number, with final_path set. */
-static int choose_name(uint64_t time_s, uint64_t *ret_number)
+/* The first free number above `after`: 0 and *ret_number, with final_path set. */
+static int choose_name(const char *pattern, uint64_t after, uint64_t time_s, uint64_t *ret_number)
 {
-    for (uint64_t number = last_number + 1; number < last_number + NUMBER_TRIES; number++) {
-        int error = expand(number, time_s, final_path);
+    for (uint64_t number = after + 1; number < after + NUMBER_TRIES; number++) {
+        int error = expand(pattern, number, time_s, final_path);
         if (error != 0) {
             return error;
         }
@@ -163,7 +163,7 @@ static void drop_oldest(uint64_t number, uint64_t time_s)
     }
     uint64_t slot = kept_count++ % keep;
     struct stat file;
-    if (kept_count > keep && expand(kept[slot].number, kept[slot].time_s, old_path) == 0 &&
+    if (kept_count > keep && expand(options->pattern, kept[slot].number, kept[slot].time_s, old_path) == 0 &&
         stat_path(old_path, &file) && file.st_dev == kept[slot].device && file.st_ino == kept[slot].inode) {
         mp_sys_unlink(old_path);
     }
@@ -174,15 +174,14 @@ static void drop_oldest(uint64_t number, uint64_t time_s)
 }
 
 /* Gives the file its final name; a name taken meanwhile by another process costs a number. */
-static int publish(uint64_t time_s, uint64_t *number)
+static int publish(const char *pattern, uint64_t time_s, uint64_t *number)
 {
     for (int tries = 0; tries < 100; tries++) {
         int result = mp_sys_rename_new(temporary_path, final_path);
         if (result != -EEXIST) {
             return -result;
         }
-        last_number = *number;
-        int error = choose_name(time_s, number);
+        int error = choose_name(pattern, *number, time_s, number);
         if (error != 0) {
             return error;
         }
@@ -190,54 +189,82 @@ static int publish(uint64_t time_s, uint64_t *number)
     return EEXIST;
 }
 
-static int write_file(enum mp_trigger trigger)
+static int write_tables(int fd, enum mp_trigger trigger, uint64_t number, uint64_t now_ns, uint64_t began_ms)
 {
-    uint64_t now_ns = mp_sys_realtime_ns();
+    mp_out_start(&out, fd);
+    write_facts(trigger, number, now_ns, began_ms);
+    mp_sections_tables(&out);
+    return mp_out_finish(&out);
+}
+
+/* 0, or positive errno. The name is in final_path, the number in *number, which was the last one used. */
+static int write_file(const char *pattern, enum mp_trigger trigger, uint64_t now_ns, uint64_t *number)
+{
     uint64_t began_ms = mp_sys_monotonic_ms();
     uint64_t time_s = now_ns / 1000000000u;
-    uint64_t number = 0;
     int fd = -1;
-    int error = choose_name(time_s, &number);
+    int error = choose_name(pattern, *number, time_s, number);
     if (error == 0) {
         error = open_temporary(&fd);
     }
     if (error != 0) {
         return error;
     }
-    mp_out_start(&out, fd);
-    write_facts(trigger, number, now_ns, began_ms);
-    mp_sections_tables(&out);
-    error = mp_out_finish(&out);
+    error = write_tables(fd, trigger, *number, now_ns, began_ms);
     if (error != EBADF) { /* else the descriptor is the program's by now */
         int closed = mp_sys_close(fd);
         error = error != 0 ? error : -closed;
     }
     if (error == 0) {
-        error = publish(time_s, &number);
+        error = publish(pattern, time_s, number);
     }
     if (error != 0) {
         mp_sys_unlink(temporary_path);
-        return error;
     }
-    last_number = number;
-    memcpy(last_path, final_path, sizeof last_path);
-    drop_oldest(number, time_s);
-    return 0;
+    return error;
 }
 
-int mp_writer_write(enum mp_trigger trigger)
+static void prepare(void)
 {
     mp_sys_call(SYS_uname, (long)&uts, 0, 0, 0, 0, 0);
     if (options->before != NULL) {
         options->before();
     }
-    int error = write_file(trigger);
-    if (error != 0) {
-        char number[32];
-        mp_profile_count(MP_LOST_SNAPSHOTS);
-        mp_say("cannot write a snapshot: ", mp_say_error(error, number), ": ", final_path, NULL);
-    } else if (options->verbose) {
-        mp_say("wrote ", last_path, NULL);
+}
+
+int mp_writer_write_as(const char *pattern, enum mp_trigger trigger, char *ret_path)
+{
+    uint64_t number = 0;
+    prepare();
+    int error = write_file(pattern, trigger, mp_sys_realtime_ns(), &number);
+    if (error == 0) {
+        memcpy(ret_path, final_path, sizeof final_path);
     }
     return error;
+}
+
+int mp_writer_write_to(int fd, enum mp_trigger trigger)
+{
+    prepare();
+    return write_tables(fd, trigger, 0, mp_sys_realtime_ns(), mp_sys_monotonic_ms());
+}
+
+int mp_writer_write(enum mp_trigger trigger)
+{
+    uint64_t number = last_number, now_ns = mp_sys_realtime_ns();
+    prepare();
+    int error = write_file(options->pattern, trigger, now_ns, &number);
+    if (error != 0) {
+        char text[32];
+        mp_profile_count(MP_LOST_SNAPSHOTS);
+        mp_say("cannot write a snapshot: ", mp_say_error(error, text), ": ", final_path, NULL);
+        return error;
+    }
+    last_number = number;
+    memcpy(last_path, final_path, sizeof last_path);
+    drop_oldest(number, now_ns / 1000000000u);
+    if (options->verbose) {
+        mp_say("wrote ", last_path, NULL);
+    }
+    return 0;
 }

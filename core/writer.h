@@ -31,6 +31,11 @@ void mp_writer_init(const struct mp_writer_options *options);
 int mp_writer_fact(const char *key, const char *value);
 /* Writes one snapshot. 0, or positive errno; then it was said on standard error, and counted. */
 int mp_writer_write(enum mp_trigger trigger);
+/* The same by a pattern of the caller's, for a caller that is told of errors: nothing is said or counted, and MPROFILEKEEP does not
+ * know of the file. Its path goes to ret_path[MP_PATH_MAX]. */
+int mp_writer_write_as(const char *pattern, enum mp_trigger trigger, char *ret_path);
+/* A snapshot into an open descriptor, which stays open. 0, or positive errno. */
+int mp_writer_write_to(int fd, enum mp_trigger trigger);
 /* Path of the last snapshot written, or "". */
 const char *mp_writer_last_path(void);
 /* In a forked child: it has written nothing yet. */

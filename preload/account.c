@@ -74,9 +74,11 @@ static void fact(int slot, const char *key, uint64_t number)
     mp_writer_fact(key, texts[slot]);
 }
 
-void mp_account_facts(void)
+void mp_account_facts(bool arenas)
 {
-    fact(0, "arena_bytes", mp_py_arenas_bytes());
+    if (arenas) {
+        fact(0, "arena_bytes", mp_py_arenas_bytes());
+    }
     mp_writer_fact("malloc.served_by", served);
     if (latest.clock_ms != 0) {
         fact(1, "malloc.system", latest.system);

@@ -10,12 +10,13 @@
 #ifndef MP_PRELOAD_ACCOUNT_H
 #define MP_PRELOAD_ACCOUNT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* At attach. */
 void mp_account_init(void);
 void mp_account_look(uint64_t now_ms);
-/* In the writer: the lines of HEAD. */
-void mp_account_facts(void);
+/* In the writer: the lines of HEAD. arenas: all of pymalloc's arenas were seen to come and go. */
+void mp_account_facts(bool arenas);
 
 #endif

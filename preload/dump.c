@@ -260,6 +260,31 @@ void mp_dump_now(enum mp_trigger trigger)
     __atomic_store_n(&held, false, __ATOMIC_SEQ_CST);
 }
 
+int mp_dump_by(int (*write)(void *what), void *what)
+{
+    uint64_t old;
+    if (closed || !mp_dump_is_our_process()) {
+        return ECANCELED;
+    }
+    block_signals(&old); /* a handler that forks would wait for us */
+    uint32_t seen = 0;
+    while (__atomic_load_n(&held, __ATOMIC_SEQ_CST) ||
+           !__atomic_compare_exchange_n(&tid, &seen, CLAIMED, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+        if (closed) {
+            restore_signals(old);
+            return ECANCELED;
+        }
+        mp_sys_futex_wait(&tid, seen, 1);
+        seen = 0;
+    }
+    int result = write(what);
+    __atomic_store_n(&phase, PHASE_CLOSING, __ATOMIC_SEQ_CST);
+    release_claim();
+    restore_signals(old);
+    mp_dump_pending(); /* what was asked for meanwhile */
+    return result;
+}
+
 void mp_dump_pending(void)
 {
     if (MP_UNLIKELY(load(&wanted) != 0) && !closed && !__atomic_load_n(&held, __ATOMIC_SEQ_CST)) {

@@ -18,6 +18,9 @@ void mp_dump_init(void);
 void mp_dump_request(enum mp_trigger trigger);
 /* Writes a snapshot before it returns, on the calling thread, after one in flight. Not from a handler. */
 void mp_dump_now(enum mp_trigger trigger);
+/* Runs write(what) on the calling thread as the only writer, after one in flight; returns what it returns, or ECANCELED where
+ * the process ends. Not from a handler; better without the GIL. */
+int mp_dump_by(int (*write)(void *what), void *what);
 /* Serves a request that could not be served when it was made: its thread was inside the profiler (mp_sample_pending), or
  * a fork was in progress. Called after each sample, too. */
 void mp_dump_pending(void);

@@ -174,9 +174,11 @@ bool mp_malloc_is_ours(void)
     if (first == NULL || first_free == NULL) {
         return true;
     }
-    mp_sample_probe_start();
+    struct mp_probe probe;
+    mp_sample_probe_start(&probe, odd_size);
     first_free(first(odd_size));
-    return mp_sample_probe_stop() == odd_size;
+    mp_sample_probe_stop();
+    return probe.size == odd_size;
 }
 
 static struct {

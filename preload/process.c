@@ -14,6 +14,7 @@
 #include <link.h>
 #include <locale.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -36,6 +37,9 @@
 #include "pyshim/interp.h"
 
 static bool attached;
+static bool brought_in; /* loaded into an interpreter that runs: see control.h */
+static bool sees_malloc;
+static const char *refusal = "there is no Python in this process";
 static bool refused;    /* an interpreter that we do not serve: it was said once */
 static bool exit_taken; /* the snapshot of MPROFILEEXIT, for this life of the interpreter */
 static uint64_t interval_due_ms;
@@ -148,7 +152,7 @@ static void write_facts(void)
 /* What hooks decide later (which way of hooking, after the self-test) is asked for when a file is written. */
 static void refresh_facts(void)
 {
-    mp_account_facts();
+    mp_account_facts(!brought_in);
     mp_writer_fact("python.alloc", mp_py_hooks_allocator());
     mp_writer_fact("python.free", mp_py_hooks_free_unhooked() ? "unhooked" : "hooked");
     if (mp_py.stacks != MP_PY_STACKS_OFF) {
@@ -159,7 +163,7 @@ static void refresh_facts(void)
 /* What is allocated meanwhile has Python's stack, as there is a source for it. */
 static void start_native(const char *why_not)
 {
-    if (why_not == NULL && mp_sample_wide(mp_options.frames) < 0) {
+    if (why_not == NULL && mp_sample_wide() < 0) {
         why_not = "no memory";
     }
     mp_writer_fact("native", why_not == NULL ? "1" : why_not);
@@ -194,7 +198,7 @@ static bool start_core(void)
     }
     interval_due_ms = next_interval(0);
     mp_sample_after(look_after_sample);
-    if (mp_profile_init(mp_options.rate, mp_options.frames) < 0 || mp_sample_deep(mp_options.frames) < 0) {
+    if (mp_profile_init(brought_in ? MP_RATE_OFF : mp_options.rate, mp_options.frames) < 0 || mp_sample_frames(mp_options.frames) < 0) {
         return false;
     }
     start_native(no_native);
@@ -204,11 +208,12 @@ static bool start_core(void)
 static void refuse(const char *why)
 {
     refused = true;
+    refusal = why;
     mp_say("this Python is not profiled: ", why, " (", mp_py.version[0] != '\0' ? mp_py.version : "no version",
            ")", NULL);
 }
 
-static void attach(void)
+static bool learn_interpreter(void)
 {
     mp_say_init();
     mp_options_read();
@@ -219,15 +224,24 @@ static void attach(void)
     }
     if (why != NULL) {
         refuse(why);
-        return;
+        return false;
     }
     attached = true;
     write_facts();
     mp_dump_init();
     pthread_atfork(fork_prepare, fork_parent, fork_child);
     mp_account_init();
+    return true;
+}
+
+static void attach(void)
+{
+    if (!learn_interpreter()) {
+        return;
+    }
     mp_py_arenas_install(resolve);
-    if (mp_malloc_is_ours()) {
+    sees_malloc = mp_malloc_is_ours();
+    if (sees_malloc) {
         mp_py_hooks_malloc_counts();
     } else {
         mp_say("another malloc comes before ours: memory that C code takes by itself is not seen", NULL);
@@ -242,15 +256,52 @@ static void attach(void)
     }
 }
 
+/* The program's own disposition of the signal is not seen here, so only a signal that has none is taken. */
+static void take_idle_signal(void)
+{
+    struct sigaction now;
+    if (mp_options.signal != 0 && mp_real_sigaction(mp_options.signal, NULL, &now) == 0 &&
+        !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL) {
+        mp_signals_init(mp_options.signal);
+    }
+}
+
+const char *mp_process_attach(void)
+{
+    if (attached) {
+        return NULL;
+    }
+    if (!brought_in || refused) {
+        return refusal;
+    }
+    interpreter = RTLD_DEFAULT;
+    if (!learn_interpreter()) {
+        return refusal;
+    }
+    take_idle_signal();
+    return NULL;
+}
+
+bool mp_process_sees_malloc(void)
+{
+    return sees_malloc;
+}
+
 static __attribute__((constructor)) void come_to_life(void)
 {
     if (getauxval(AT_SECURE) != 0) {
         return; /* a privileged program: not our place */
     }
-    if (dlsym(RTLD_DEFAULT, "PyMem_SetAllocator") != NULL) {
-        interpreter = RTLD_DEFAULT;
-        attach();
+    if (dlsym(RTLD_DEFAULT, "PyMem_SetAllocator") == NULL) {
+        return;
     }
+    int (*is_initialized)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, "Py_IsInitialized");
+    if (is_initialized != NULL && is_initialized()) {
+        brought_in = true; /* until the program asks, nothing happens */
+        return;
+    }
+    interpreter = RTLD_DEFAULT;
+    attach();
 }
 
 /* An interpreter in a library that was loaded with RTLD_LOCAL: its setlocale call comes from its own object. */
@@ -277,7 +328,7 @@ static void look_for_interpreter(void *caller)
 /* CPython calls setlocale right after it has set its allocators, and before it makes the first object. */
 MP_EXPORT char *setlocale(int category, const char *locale)
 {
-    if (!attached) {
+    if (!attached && !brought_in) {
         look_for_interpreter(__builtin_return_address(0));
     } else if (!mp_py.is_initialized()) {
         mp_py_hooks_install();

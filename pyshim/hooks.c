@@ -18,7 +18,12 @@
  *
  * Invariants: hooks keep the context pointer of what they wrap and find the functions below in a static table, so that
  * a reader who sees half of an allocator replaced still has a working one.
- * Context: hook. The self-test runs once, with the GIL, before there are other threads.
+ *
+ * A running interpreter that we are brought into is hooked with the GIL held: mem and obj are used by nobody else, and of raw a reader
+ * may see one half. Another tracer may come and go above us; one that was there before us takes our hooks away when it stops,
+ * and they are put back when the program next asks something of us.
+ *
+ * Context: hook; with the GIL for the self-test, and for mp_py_hooks_hold and _rate.
  */
 #include "pyshim/hooks.h"
 
@@ -32,6 +37,7 @@
 #define SMALL_MAX 512u /* pymalloc's SMALL_REQUEST_THRESHOLD */
 #define ROUNDED (SMALL_MAX + 1)
 #define UNHOOKED_RATE_MIN (16u * 1024)
+#define PROBE_SIZE 48u
 
 enum how { HOW_BOOT, HOW_UNHOOKED, HOW_SMALL, HOW_WHOLE };
 
@@ -40,6 +46,9 @@ static enum how how_now;
 static const char *allocator = "unknown";
 
 static bool malloc_counts; /* libc's malloc is interposed */
+static bool may_unhook;    /* what the self-test said */
+static bool raw_labels;    /* the raw hook only labels */
+static bool installed_at_boot;
 
 static enum mp_domain asked_or(enum mp_domain domain)
 {
@@ -67,12 +76,22 @@ static void *realloc_masked(enum mp_domain domain, void *ctx, void *old, size_t 
     return block;
 }
 
+static void note_probed(enum mp_domain domain, size_t size)
+{
+    if (mp_tls.probe->want == size) {
+        mp_tls.probe->hook = (uint8_t)(domain + 1);
+    }
+}
+
 /* The raw domain, counted here. */
 
 static MP_COLD void *raw_slow(void *ctx, size_t size, bool zeroed)
 {
     enum mp_domain asker = asked_or(MP_DOMAIN_RAW);
     uint32_t due = mp_sample_due(size);
+    if (MP_UNLIKELY(mp_tls.probe != NULL)) {
+        note_probed(MP_DOMAIN_RAW, size);
+    }
     void *block = ask_masked(MP_DOMAIN_RAW, ctx, size, zeroed);
     if (due != 0 && block != NULL) {
         mp_sample_add(block, size, asker, due);
@@ -175,6 +194,9 @@ MP_INLINE void *ask_large(enum mp_domain domain, void *ctx, size_t size, bool ze
 static MP_COLD void *ask_slow(enum mp_domain domain, enum how how, void *ctx, size_t size, bool zeroed)
 {
     uint32_t due = mp_sample_due(size);
+    if (MP_UNLIKELY(mp_tls.probe != NULL)) {
+        note_probed(domain, size);
+    }
     if (how == HOW_WHOLE || (how == HOW_UNHOOKED && due != 0)) {
         void *block = ask_masked(domain, ctx, how == HOW_WHOLE ? size : ROUNDED, zeroed);
         if (block == NULL && how == HOW_UNHOOKED) {
@@ -305,25 +327,29 @@ static const struct mp_py_allocator obj_hooks[] = {
     [HOW_WHOLE] = MP_HOOKS(obj_whole),
 };
 
+static void publish_one(enum mp_domain domain, enum how how)
+{
+    struct mp_py_allocator hooks = domain == MP_DOMAIN_MEM ? mem_hooks[how] : obj_hooks[how];
+    hooks.ctx = below[domain].ctx;
+    hooks.free = how == HOW_UNHOOKED ? below[domain].free : domain == MP_DOMAIN_MEM ? mem_free : obj_free;
+    mp_py.set_allocator((int)domain, &hooks);
+}
+
 static void publish(enum how how)
 {
-    struct mp_py_allocator mem = mem_hooks[how];
-    struct mp_py_allocator obj = obj_hooks[how];
-    mem.ctx = below[MP_DOMAIN_MEM].ctx;
-    obj.ctx = below[MP_DOMAIN_OBJ].ctx;
-    mem.free = how == HOW_UNHOOKED ? below[MP_DOMAIN_MEM].free : mem_free;
-    obj.free = how == HOW_UNHOOKED ? below[MP_DOMAIN_OBJ].free : obj_free;
-    mp_py.set_allocator(MP_DOMAIN_MEM, &mem);
-    mp_py.set_allocator(MP_DOMAIN_OBJ, &obj);
+    publish_one(MP_DOMAIN_MEM, how);
+    publish_one(MP_DOMAIN_OBJ, how);
     how_now = how;
 }
 
 /* The size in which a request of the domain arrives where the next one below counts; 0: it does not. */
 static size_t arrives(enum mp_domain domain, size_t size, void **ret_block)
 {
-    mp_sample_probe_start();
+    struct mp_probe probe;
+    mp_sample_probe_start(&probe, 0);
     *ret_block = below[domain].malloc(below[domain].ctx, size);
-    return mp_sample_probe_stop();
+    mp_sample_probe_stop();
+    return probe.size;
 }
 
 /* A record of the block goes when the block is freed through the obj domain's own free. */
@@ -354,11 +380,11 @@ static enum how self_test(void)
     if (strcmp(allocator, "unknown") == 0) {
         allocator = pymalloc ? "pymalloc" : rounded_arrives > ROUNDED ? "pymalloc_debug" : "malloc";
     }
+    may_unhook = pymalloc && seen;
     if (!pymalloc) {
         return HOW_WHOLE;
     }
-    uint64_t rate = mp_profile.rates[mp_profile.rate];
-    return seen && rate >= UNHOOKED_RATE_MIN ? HOW_UNHOOKED : HOW_SMALL;
+    return may_unhook && mp_profile.rates[mp_profile.rate] >= UNHOOKED_RATE_MIN ? HOW_UNHOOKED : HOW_SMALL;
 }
 
 /* A small block of mem or obj was sampled already. */
@@ -420,10 +446,10 @@ static void install_raw(void)
 {
     mp_py.get_allocator(MP_DOMAIN_RAW, &below[MP_DOMAIN_RAW]);
     void *ctx = below[MP_DOMAIN_RAW].ctx, *block = NULL;
-    bool label = malloc_counts && arrives(MP_DOMAIN_RAW, ROUNDED, &block) == ROUNDED;
+    raw_labels = malloc_counts && arrives(MP_DOMAIN_RAW, ROUNDED, &block) == ROUNDED;
     below[MP_DOMAIN_RAW].free(ctx, block);
     struct mp_py_allocator raw = {ctx, raw_count_malloc, raw_count_calloc, raw_count_realloc, raw_count_free};
-    if (label) {
+    if (raw_labels) {
         raw = (struct mp_py_allocator){ctx, raw_label_malloc, raw_label_calloc, raw_label_realloc,
                                        below[MP_DOMAIN_RAW].free};
     }
@@ -442,12 +468,84 @@ void mp_py_hooks_install(void)
         return;
     }
     allocator = ask_name();
+    installed_at_boot = true;
     if (!in_place(MP_DOMAIN_RAW)) {
         install_raw();
     }
     mp_py.get_allocator(MP_DOMAIN_MEM, &below[MP_DOMAIN_MEM]);
     mp_py.get_allocator(MP_DOMAIN_OBJ, &below[MP_DOMAIN_OBJ]);
     publish(HOW_BOOT);
+}
+
+/* Whether a request that enters the domain at its top, whoever is there, comes to our hook. */
+static bool is_reached(enum mp_domain domain)
+{
+    struct mp_py_allocator top;
+    struct mp_probe probe;
+    mp_py.get_allocator((int)domain, &top);
+    mp_sample_probe_start(&probe, PROBE_SIZE);
+    void *block = top.malloc(top.ctx, PROBE_SIZE);
+    mp_sample_probe_stop();
+    top.free(top.ctx, block);
+    if (domain == MP_DOMAIN_RAW && raw_labels) {
+        return probe.asker == MP_DOMAIN_RAW + 1;
+    }
+    return probe.size == PROBE_SIZE && probe.hook == domain + 1;
+}
+
+/* Hooks of the other domains stay where they are. */
+static void put_back(bool mem, bool obj)
+{
+    if (mem) {
+        mp_py.get_allocator(MP_DOMAIN_MEM, &below[MP_DOMAIN_MEM]);
+    }
+    if (obj) {
+        mp_py.get_allocator(MP_DOMAIN_OBJ, &below[MP_DOMAIN_OBJ]);
+    }
+    enum how how = self_test();
+    if (mem && obj) {
+        publish(how);
+        return;
+    }
+    if (how == HOW_UNHOOKED && how_now != HOW_UNHOOKED) {
+        how = HOW_SMALL; /* the other one's free may be all that sees the end of some records */
+    }
+    publish_one(mem ? MP_DOMAIN_MEM : MP_DOMAIN_OBJ, how);
+}
+
+bool mp_py_hooks_hold(void)
+{
+    static bool installed;
+    if (how_now == HOW_BOOT && installed_at_boot) {
+        boot();
+    }
+    bool raw = !is_reached(MP_DOMAIN_RAW), mem = !is_reached(MP_DOMAIN_MEM), obj = !is_reached(MP_DOMAIN_OBJ);
+    if (raw) {
+        install_raw();
+    }
+    if (mem || obj) {
+        put_back(mem, obj);
+    }
+    bool lost = (raw || mem || obj) && (installed || installed_at_boot) &&
+                !(malloc_counts && may_unhook && how_now == HOW_UNHOOKED);
+    installed = true;
+    return !lost;
+}
+
+void mp_py_hooks_rate(uint64_t rate)
+{
+    bool fine = rate < UNHOOKED_RATE_MIN;
+    enum how how = fine ? HOW_SMALL : HOW_UNHOOKED;
+    if (!may_unhook || how == how_now || how_now == HOW_BOOT || !in_place(MP_DOMAIN_MEM) ||
+        !in_place(MP_DOMAIN_OBJ)) {
+        return;
+    }
+    mp_lock_take(&mp_profile.lock);
+    bool none_live = mp_profile.live.index.rows == 0;
+    mp_lock_release(&mp_profile.lock);
+    if (fine || none_live) {
+        publish(how);
+    }
 }
 
 const char *mp_py_hooks_allocator(void)

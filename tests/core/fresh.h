@@ -98,8 +98,9 @@ static inline void fresh_release(void)
     for (size_t i = 0; i < sizeof vecs / sizeof vecs[0]; i++) {
         mp_vec_release(vecs[i]);
     }
-    mp_sys_unmap(deep_frames, (size_t)profile->frames_max * MP_FRAME_SIZE);
+    mp_sys_unmap(deep_frames, (size_t)deep_room * MP_FRAME_SIZE);
     deep_frames = NULL;
+    deep_room = 0;
     memset(profile, 0, sizeof *profile);
     memset(why_nodes, 0, sizeof why_nodes);
     memset(&mp_tls, 0, sizeof mp_tls);
@@ -118,7 +119,7 @@ static inline int fresh_profile(uint64_t rate, uint32_t frames_max)
     int result = mp_profile_init(rate, frames_max);
     mp_profile.seed = 20240229;
     if (result == MP_OK) {
-        result = mp_sample_deep(frames_max);
+        result = mp_sample_frames(frames_max);
     }
     fresh_frame(1);
     return result;

@@ -277,7 +277,7 @@ static void each_thread_has_its_own_numbers(void **state)
     for (int i = 0; i < MANY; i++) {
         memset(&mp_tls, 0, sizeof mp_tls);
         assert_false(fresh_alloc(16, 1));
-        drawn[i] = mp_tls.left;
+        drawn[i] = mp_tls.left + mp_tls.rest;
         for (int j = 0; j < i; j++) {
             assert_true(drawn[i] != drawn[j]);
         }

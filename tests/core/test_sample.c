@@ -5,6 +5,7 @@
  */
 #include "fresh.h"
 
+#include <math.h>
 #include <pthread.h>
 
 static int fresh(void **state)
@@ -70,15 +71,117 @@ static void off_records_none(void **state)
     }
     assert_false(fresh_alloc(32, (size_t)1 << 40));
     assert_int_equal(live_rows(), 0);
-    assert_int_equal(mp_profile_set_rate(1), MP_OK); /* seen within the next MiB */
+    assert_int_equal(mp_profile_set_rate(1), MP_OK); /* by another thread: seen within the next KiB */
     uint32_t missed = 0;
-    while (!fresh_alloc(32, 4096)) {
+    while (!fresh_alloc(32, 64)) {
         missed++;
     }
-    assert_true(missed <= 257);
+    assert_true(missed <= 16);
     assert_int_equal(mp_profile_set_rate(MP_RATE_OFF), MP_OK);
-    assert_true(fresh_alloc(64, 1)); /* the draw was made before */
+    assert_false(fresh_alloc(64, 1)); /* although it was drawn before */
     assert_false(fresh_alloc(96, 1));
+    assert_int_equal(mp_sample_rate(1), MP_OK); /* by this one: at once */
+    assert_true(fresh_alloc(64, 1));
+    assert_int_equal(mp_sample_rate(MP_RATE_OFF), MP_OK);
+    assert_false(fresh_alloc(96, 1));
+}
+
+/* Switched off between the draw and the record, or in a realloc that fails then: nothing comes back. */
+static void nothing_is_recorded_after_off(void **state)
+{
+    (void)state;
+    assert_int_equal(fresh_profile(1, 128), MP_OK);
+    assert_true(mp_hot_count(8));
+    uint32_t due = mp_sample_due(8);
+    assert_int_not_equal(due, 0);
+    assert_true(fresh_alloc(0x2000, 8));
+    struct mp_live_row row;
+    assert_true(mp_sample_forget((const void *)0x2000, &row));
+    assert_int_equal(mp_sample_rate(MP_RATE_OFF), MP_OK);
+    mp_sample_add((const void *)0x1000, 8, MP_DOMAIN_OBJ, due);
+    mp_sample_restore(&row);
+    assert_int_equal(live_rows(), 0);
+    assert_true(mp_profile.sites.live_bytes == 0);
+}
+
+/* A rate that another thread changes is in force within MP_LOOK_BYTES, and no block is drawn twice: the sums stay right, whatever
+ * the moment of the change. */
+static void a_change_of_rate_is_noticed_and_unbiased(void **state)
+{
+    (void)state;
+    static const uint64_t rates[] = {1 << 20, 4096, 100000, 1, 512, 1 << 18};
+    enum { ROUNDS = 4000, BLOCKS = 12, SIZE = 3000 };
+    assert_int_equal(fresh_profile(rates[0], 128), MP_OK);
+    uint64_t address = 0x1000;
+    for (uint32_t round = 1; round <= ROUNDS; round++) {
+        assert_int_equal(mp_profile_set_rate(rates[round % MP_COUNT(rates)]), MP_OK);
+        for (int i = 0; i < BLOCKS; i++) {
+            fresh_alloc(address += 4096, SIZE);
+        }
+        assert_int_equal(mp_profile.rates[mp_tls.rate], rates[round % MP_COUNT(rates)]);
+    }
+    double truth = (double)ROUNDS * BLOCKS * SIZE;
+    double error = ((double)mp_profile.sites.live_bytes - truth) / sqrt(mp_profile.sites.live_var);
+    assert_true(error > -4.0 && error < 4.0);
+    assert_true(sqrt(mp_profile.sites.live_var) < truth / 20);
+}
+
+static void cleared_of_all(void **state)
+{
+    (void)state;
+    assert_int_equal(fresh_profile(1, 128), MP_OK);
+    for (uint32_t i = 1; i <= 5000; i++) {
+        fresh_frame(i % 50);
+        assert_true(fresh_alloc(i * 32, 10));
+    }
+    for (uint32_t i = 1; i <= 1000; i++) {
+        fresh_free(i * 32);
+    }
+    uint64_t bytes, peak;
+    mp_sample_totals(&bytes, &peak);
+    assert_int_equal(bytes, 40000);
+    assert_int_equal(peak, 50000);
+    mp_sample_reset_peak();
+    mp_sample_totals(&bytes, &peak);
+    assert_int_equal(peak, 40000);
+    struct mp_live_row row;
+    assert_true(mp_sample_find((const void *)(2000 * 32), &row));
+    assert_int_equal(row.size, 10);
+    assert_false(mp_sample_find((const void *)32, &row));
+    assert_int_equal(mp_sample_clear(), 4000);
+    mp_sample_totals(&bytes, &peak);
+    assert_int_equal(bytes, 0);
+    assert_int_equal(peak, 0);
+    assert_false(mp_sample_find((const void *)(2000 * 32), &row));
+    assert_false(mp_hot_maybe_sampled((const void *)(2000 * 32)));
+    for (uint32_t id = 1; id <= 50; id++) {
+        double peak_bytes, peak_var;
+        assert_int_equal(fresh_site(id)->alloc_samples, 0);
+        mp_sites_peak(&mp_profile.sites, fresh_site(id), &peak_bytes, &peak_var);
+        assert_true(peak_bytes == 0.0 && peak_var == 0.0);
+    }
+    assert_true(fresh_alloc(0x1000, 10)); /* as before */
+    mp_sample_totals(&bytes, &peak);
+    assert_int_equal(peak, 10);
+}
+
+static void frames_may_change(void **state)
+{
+    (void)state;
+    assert_int_equal(fresh_profile(1, 2), MP_OK);
+    fresh_stack = (struct fresh_stack){.frames = {7, 8, 9}, .count = 3};
+    assert_true(fresh_alloc(0x1000, 8));
+    uint32_t cut = (uint32_t)fresh_count(MP_NOTE_STACKS_CUT);
+    assert_int_equal(mp_sample_frames(1000), MP_OK);
+    assert_true(fresh_alloc(0x2000, 8));
+    assert_int_equal(fresh_count(MP_NOTE_STACKS_CUT), cut);
+    mp_sys_map_fail_after(0);
+    assert_int_equal(mp_sample_frames(2000), MP_ERR_MEMORY);
+    mp_sys_map_fail_after(-1);
+    assert_int_equal(mp_profile.frames_max, 1000);
+    assert_int_equal(mp_sample_frames(1), MP_OK);
+    assert_true(fresh_alloc(0x3000, 8));
+    assert_int_equal(fresh_count(MP_NOTE_STACKS_CUT), cut + 1);
 }
 
 static void a_row_says_it_all(void **state)
@@ -361,12 +464,12 @@ static void the_first_distance_is_exact(void **state)
         uint64_t nth = mp_profile.seeded_threads;
         memset(&mp_tls, 0, sizeof mp_tls);
         fresh_alloc(0x1000, 0);
-        uint64_t distance = mp_tls.left + 1;
+        uint64_t distance = mp_tls.left + mp_tls.rest + 1;
         for (uint64_t more = 0; more < 2 && fresh_live(0x1000) == NULL; more++) {
             memset(&mp_tls, 0, sizeof mp_tls);
             mp_profile.seeded_threads = nth;
             assert_int_equal(fresh_alloc(0x2000, distance + more), more);
-            assert_true(more == 1 || mp_tls.left == 0);
+            assert_true(more == 1 || mp_tls.left + mp_tls.rest == 0);
         }
         fresh_free(0x1000);
         fresh_free(0x2000);
@@ -382,7 +485,7 @@ static void memory_refused_is_counted(void **state)
         fresh_release();
         mp_sample_source(&fresh_source);
         mp_sys_map_fail_after(granted);
-        int result = mp_profile_init(1, 500) < 0 ? MP_ERR_MEMORY : mp_sample_deep(500);
+        int result = mp_profile_init(1, 500) < 0 ? MP_ERR_MEMORY : mp_sample_frames(500);
         assert_int_equal(mp_profile.ready && deep_frames != NULL, result == MP_OK);
         if (result == MP_OK) {
             inits++;
@@ -477,6 +580,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(rate_1_records_each, fresh, done),
         cmocka_unit_test_setup_teardown(off_records_none, fresh, done),
+        cmocka_unit_test_setup_teardown(nothing_is_recorded_after_off, fresh, done),
+        cmocka_unit_test_setup_teardown(a_change_of_rate_is_noticed_and_unbiased, fresh, done),
+        cmocka_unit_test_setup_teardown(cleared_of_all, fresh, done),
+        cmocka_unit_test_setup_teardown(frames_may_change, fresh, done),
         cmocka_unit_test_setup_teardown(a_row_says_it_all, fresh, done),
         cmocka_unit_test_setup_teardown(why_there_is_no_stack, fresh, done),
         cmocka_unit_test_setup_teardown(deep_stacks_are_cut, fresh, done),

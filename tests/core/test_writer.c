@@ -95,13 +95,13 @@ static void a_name_taken_meanwhile_costs_a_number(void **state)
     (void)state;
     uint64_t number;
     int fd;
-    assert_int_equal(choose_name(1, &number), 0);
+    assert_int_equal(choose_name(options->pattern, last_number, 1, &number), 0);
     assert_int_equal(open_temporary(&fd), 0);
     assert_int_equal(write(fd, "snapshot", 8), 8);
     close(fd);
     put_file(final_path, "mine");
     put_file(in_folder("x.2.bin"), "mine as well");
-    assert_int_equal(publish(1, &number), 0);
+    assert_int_equal(publish(options->pattern, 1, &number), 0);
     assert_int_equal(number, 3);
     expect_text(in_folder("x.1.bin"), "mine");
     expect_text(in_folder("x.3.bin"), "snapshot");
