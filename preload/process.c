@@ -153,6 +153,7 @@ static void write_facts(void)
 static void refresh_facts(void)
 {
     mp_account_facts(!brought_in);
+    mp_writer_fact("malloc.counted", sees_malloc ? "1" : "0");
     mp_writer_fact("python.alloc", mp_py_hooks_allocator());
     mp_writer_fact("python.free", mp_py_hooks_free_unhooked() ? "unhooked" : "hooked");
     if (mp_py.stacks != MP_PY_STACKS_OFF) {

@@ -30,7 +30,10 @@ _LOST = {
     "frees": "frees were not seen to the end: their blocks may still show as live",
     "stacks": "samples have no stack: it could not be walked",
     "snapshots": "snapshots were asked for and not written",
+    "hooks": "samples were forgotten: a tracer that was started earlier took the profiler's hooks "
+    "away when it stopped, and frees may have been missed",
 }
+_NOT_SEEN = "what C code takes from malloc or mmap by itself: the library was not preloaded, or after another malloc"
 _NOTES = {
     "stacks_cut": "stacks were deeper than the frame limit (MPROFILEFRAMES): "
     "their outermost frames are cut",
@@ -85,6 +88,8 @@ class HeadReport:
         yield from self._entry("taken", _taken_text(head))
         yield from self._entry("python", _python_text(head))
         yield from self._entry("sampling", _sampling_text(heap), 3)
+        if head.text("malloc.counted") == "0":
+            yield from self._entry("not seen", _NOT_SEEN, 3)
         total = live_total(heap, sums)
         yield from self._entry("live", self._live_text(total))
         if head.number("peak_bytes") is not None:
@@ -238,19 +243,27 @@ def _python_text(head: Head) -> str:
     return text
 
 
+def _every(rates: Iterable[int]) -> str:
+    return ", ".join("1" if rate <= 1 else bytes_text(rate) for rate in sorted(rates))
+
+
 def _rate_text(heap: Heap) -> str:
-    rates = set(heap.rates)
-    now = heap.head.rate
-    if len(rates) > 1 and max(rates) < 1 << 63:
-        known = ", ".join("1" if r <= 1 else bytes_text(r) for r in sorted(rates))
-        return "one every so many bytes on average, changed while running: %s" % known
-    if heap.head.text("rate") == "off":
-        earlier = [rate for rate in rates if 1 < rate < 1 << 63]  # off is in the table, too
-        known = ", every %s before" % bytes_text(max(earlier)) if earlier else ""
+    """The rate in force, and those that live samples were drawn at."""
+    now = heap.head.text("rate")
+    rates = {heap.rates[row] for row in set(heap.live.rate)}
+    if now == "off":
+        known = ", every %s before" % _every(rates) if rates else ""
         return "off when the snapshot was taken" + known
-    if now > 1:
-        return "one every %s on average" % bytes_text(now)
-    return "every allocation, so the figures are exact" if rates <= {0, 1} else "unknown"
+    if now is not None:
+        rates.add(heap.head.rate)
+    if not rates:
+        return "unknown"
+    if rates <= {0, 1}:
+        return "every allocation, so the figures are exact"
+    if len(rates) > 1:
+        known = _every(rates)
+        return "one every so many bytes on average, changed while running: %s" % known
+    return "one every %s on average" % _every(rates)
 
 
 def _sampling_text(heap: Heap) -> str:
