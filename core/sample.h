@@ -16,7 +16,7 @@
 #include "core/tls.h"
 
 /* A thread looks at the rate in force when it has asked for so many bytes, or less. */
-#define MP_LOOK_BYTES ((uint64_t)16 * 1024)
+#define MP_LOOK_BYTES ((uint64_t)64 * 1024)
 
 /* Frames that a sample finds room for on the stack of its thread; more cost a lock among threads. */
 #define MP_STACK_INLINE 128

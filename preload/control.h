@@ -28,7 +28,7 @@ int mprofile_sees_malloc(void);
 
 /* Mean bytes between samples: 0 and 1 are every allocation; MP_CONTROL_RATE_OFF: nothing is recorded. */
 uint64_t mprofile_rate(void);
-/* GIL. Takes effect at once in the calling thread, in others within their next 16 KiB of requests (1 KiB when nothing was recorded before).
+/* GIL. Takes effect at once in the calling thread, in others within their next 64 KiB of requests (1 KiB when nothing was recorded before).
  * What is recorded stays recorded. ENOSPC after 256 different rates in a process. */
 int mprofile_set_rate(uint64_t rate);
 /* GIL. Most frames kept of a stack from now on: 1 to 65535, else EINVAL; ENOMEM. */

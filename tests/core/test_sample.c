@@ -110,7 +110,7 @@ static void a_change_of_rate_is_noticed_and_unbiased(void **state)
 {
     (void)state;
     static const uint64_t rates[] = {1 << 20, 4096, 100000, 1, 512, 1 << 18};
-    enum { ROUNDS = 4000, BLOCKS = 12, SIZE = 3000 };
+    enum { ROUNDS = 4000, BLOCKS = 24, SIZE = 3000 };
     assert_int_equal(fresh_profile(rates[0], 128), MP_OK);
     uint64_t address = 0x1000;
     for (uint32_t round = 1; round <= ROUNDS; round++) {
