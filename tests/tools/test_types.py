@@ -73,7 +73,7 @@ def test_a_snapshot_without_types(tmp_path: Any) -> None:
     assert Snapshot.load(str(path)).traces[0].type_name is None
     status, out, err = read("--by", "type", str(path))
     assert status == 1 and out == ""
-    assert err.strip().endswith("--by type: old.bin records no types")
+    assert err == "mprofile-read: --by type: old.bin records no types\n"
 
 
 def test_a_type_that_is_no_string(tmp_path: Any) -> None:

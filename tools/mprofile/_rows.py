@@ -64,6 +64,11 @@ class Query:
         if self.cumulative and self.by not in CUMULATIVE:
             raise UsageError("--cumulative goes with --by lineno, filename or function only")
 
+    def check_heaps(self, heaps: Sequence[Heap]) -> None:
+        for heap in heaps:
+            if self.by == "type" and not heap.has_types:
+                raise UsageError("--by type: %s records no types" % os.path.basename(heap.path))
+
 
 @dataclass
 class Row:
@@ -226,8 +231,6 @@ def _type_rows(parts: Sequence[Tuple[Heap, Sums]]) -> List[Row]:
     """By the name of the type; what is no object, or of no known type, by its domain."""
     rows: Dict[Hashable, Row] = {}
     for heap, _ in parts:
-        if not heap.has_types:
-            raise UsageError("--by type: %s records no types" % os.path.basename(heap.path))
         strings, domains = heap.strings, heap.sites.domain
         known = len(strings)
         live = heap.live
