@@ -93,7 +93,7 @@ void mp_out_start(struct mp_out *out, int fd)
     out->error = identify(fd, out->file_id) == 0 ? 0 : EBADF;
     out->written = out->sections = 0;
     out->used = 0;
-    mp_out_bytes(out, "\x89MPROF\r\n\x01\0\0\0", 12);
+    mp_out_bytes(out, "\x89MPROF\r\n\x01\0\x01\0", 12);
     mp_out_u32(out, mp_crc32(out->buffer, 12));
     flush(out);
 }

@@ -125,7 +125,8 @@ static void begin_rows(struct mp_out *out, const char tag[4], uint32_t first, ui
     mp_out_u32(out, count);
 }
 
-static void write_live(struct mp_out *out, uint32_t count)
+/* names: of the types, or NULL. */
+static void write_live(struct mp_out *out, uint32_t count, const uint32_t *names)
 {
     const struct mp_live_row *rows = step.live;
     begin_rows(out, "LIVE", count, 0);
@@ -142,28 +143,38 @@ static void write_live(struct mp_out *out, uint32_t count)
     mp_out_column(out, &rows->rate, count, 2, sizeof *rows);
     mp_out_column(out, &rows->generation, count, 2, sizeof *rows);
     mp_out_column(out, &rows->depth, count, 2, sizeof *rows);
+    if (names != NULL) {
+        mp_out_column(out, names, count, 4, 4);
+    }
     mp_out_end(out);
 }
 
 /* rates: how many rows of RATE were written. A sample at one that came later came later itself. */
-static void live_sections(struct mp_out *out, uint32_t rates)
+static void live_sections(struct mp_out *out, uint32_t rates, const struct mp_section_types *types)
 {
+    static uint32_t names[LIVE_STEP];
     struct mp_vec *rows = &mp_profile.live.rows;
-    uint32_t next = 1;
+    uint32_t next = 1, step_rows = types != NULL ? types->step : LIVE_STEP;
+    if (types != NULL) {
+        types->begin();
+    }
     while (next < mp_vec_count(rows) && out->error == 0) {
         uint32_t count = 0;
         mp_lock_take(&mp_profile.lock);
         /* A heap that shrank leaves runs of free rows: bound the step by what is looked at, too. */
         uint32_t end = rows->count - next > 16 * LIVE_STEP ? next + 16 * LIVE_STEP : rows->count;
-        for (; next < end && count < LIVE_STEP; next++) {
+        for (; next < end && count < step_rows; next++) {
             const struct mp_live_row *row = mp_vec_at(rows, next);
             if (row->address != 0 && row->rate < rates) {
                 step.live[count++] = *row;
             }
         }
+        if (types != NULL) {
+            types->name_locked(step.live, count, names);
+        }
         mp_lock_release(&mp_profile.lock);
         if (count > 0) {
-            write_live(out, count);
+            write_live(out, count, types != NULL ? names : NULL);
         }
     }
 }
@@ -335,13 +346,13 @@ static void proc_section(struct mp_out *out, const char *path)
     mp_out_end(out);
 }
 
-void mp_sections_tables(struct mp_out *out)
+void mp_sections_tables(struct mp_out *out, const struct mp_section_types *types)
 {
     uint32_t rates = small_sections(out); /* early: nothing of a file that was cut can be weighed without the rates */
     proc_section(out, "/proc/self/status");
     proc_section(out, "/proc/self/statm");
     proc_section(out, "/proc/self/smaps_rollup");
-    live_sections(out, rates);
+    live_sections(out, rates, types);
     site_sections(out);
     triple_sections(out, "NODE", &mp_profile.tree.nodes, 1);
     triple_sections(out, "FUNC", &mp_profile.tree.functions, 0);

@@ -193,7 +193,7 @@ static int write_tables(int fd, enum mp_trigger trigger, uint64_t number, uint64
 {
     mp_out_start(&out, fd);
     write_facts(trigger, number, now_ns, began_ms);
-    mp_sections_tables(&out);
+    mp_sections_tables(&out, options->types);
     return mp_out_finish(&out);
 }
 

@@ -13,6 +13,7 @@
 #define MP_CORE_WRITER_H
 
 #include "core/base.h"
+#include "core/sections.h"
 
 enum mp_trigger { MP_TRIGGER_SIGNAL, MP_TRIGGER_EXIT, MP_TRIGGER_INTERVAL, MP_TRIGGER_API };
 
@@ -21,6 +22,7 @@ struct mp_writer_options {
     uint32_t keep;       /* newest snapshots of this process that stay; 0: all */
     bool argv;           /* the command line goes into the file */
     bool verbose;        /* say where it was written */
+    const struct mp_section_types *types; /* NULL: types are not known */
     void (*before)(void); /* runs before each snapshot, in the writer's context; may be NULL */
 };
 

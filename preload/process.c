@@ -35,6 +35,7 @@
 #include "pyshim/arenas.h"
 #include "pyshim/hooks.h"
 #include "pyshim/interp.h"
+#include "pyshim/types.h"
 
 static bool attached;
 static bool brought_in; /* loaded into an interpreter that runs: see control.h */
@@ -45,6 +46,7 @@ static bool exit_taken; /* the snapshot of MPROFILEEXIT, for this life of the in
 static uint64_t interval_due_ms;
 static void *interpreter; /* handle of the object that holds the interpreter */
 static struct mp_writer_options writer_options;
+static const struct mp_section_types types = {mp_py_types_begin, mp_py_types_locked, MP_PY_TYPES_STEP};
 
 static void *resolve(const char *name)
 {
@@ -189,6 +191,7 @@ static bool start_core(void)
                                                 .keep = mp_options.keep,
                                                 .argv = mp_options.argv,
                                                 .verbose = mp_options.debug,
+                                                .types = mp_py_types_init(resolve) ? &types : NULL,
                                                 .before = refresh_facts};
     mp_writer_init(&writer_options);
     const char *no_native = mp_options.native ? mp_native_load() : "0";

@@ -15,7 +15,7 @@
 
 struct decoded_live {
     uint64_t address, size, time;
-    uint32_t site, thread;
+    uint32_t site, thread, type;
     uint16_t rate, generation, depth;
 };
 
@@ -127,6 +127,7 @@ static inline void decode_live(struct decoded *d, struct decode_cursor *c)
     const uint8_t *time = decode_column(c, n, 8), *site = decode_column(c, n, 4);
     const uint8_t *thread = decode_column(c, n, 4), *rate = decode_column(c, n, 2);
     const uint8_t *generation = decode_column(c, n, 2), *depth = decode_column(c, n, 2);
+    const uint8_t *type = c->at < c->length ? decode_column(c, n, 4) : NULL;
     for (uint32_t i = 0; i < n; i++) {
         d->live[d->live_count++] = (struct decoded_live){
             .address = decode_number(address + 8 * i, 8),
@@ -134,6 +135,7 @@ static inline void decode_live(struct decoded *d, struct decode_cursor *c)
             .time = decode_number(time + 8 * i, 8),
             .site = (uint32_t)decode_number(site + 4 * i, 4),
             .thread = (uint32_t)decode_number(thread + 4 * i, 4),
+            .type = type != NULL ? (uint32_t)decode_number(type + 4 * i, 4) : UINT32_MAX,
             .rate = (uint16_t)decode_number(rate + 2 * i, 2),
             .generation = (uint16_t)decode_number(generation + 2 * i, 2),
             .depth = (uint16_t)decode_number(depth + 2 * i, 2)};
@@ -317,7 +319,7 @@ static inline struct decoded decode_fd(int fd)
     d.data = malloc(d.size + 8);
     assert_int_equal(pread(fd, d.data, d.size, 0), d.size);
     assert_true(d.size >= 16);
-    assert_memory_equal(d.data, "\x89MPROF\r\n\x01\0\0\0", 12);
+    assert_memory_equal(d.data, "\x89MPROF\r\n\x01\0\x01\0", 12);
     assert_int_equal(decode_number(d.data + 12, 4), decode_crc(d.data, 12));
     for (size_t at = 16;;) {
         assert_true(at + 24 <= d.size);

@@ -126,7 +126,7 @@ static void a_file_as_documented(void **state)
     mp_out_end(&out);
     assert_int_equal(mp_out_finish(&out), 0);
     size_t size = read_back();
-    assert_memory_equal(file, "\x89MPROF\r\n\x01\0\0\0", 12);
+    assert_memory_equal(file, "\x89MPROF\r\n\x01\0\x01\0", 12);
     assert_int_equal(u32_at(12), crc_bit_by_bit(file, 12));
     size_t at = expect_section(16, "HEAD", 0, 6);
     assert_memory_equal(file + 40, "pid=1\n", 6);

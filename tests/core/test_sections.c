@@ -25,6 +25,8 @@ static int done(void **state)
     return 0;
 }
 
+static const struct mp_section_types *types;
+
 /* The profile as it is now, through a file without a name. */
 static struct decoded written(bool argv)
 {
@@ -36,7 +38,7 @@ static struct decoded written(bool argv)
     mp_out_begin(&out, "HEAD", 0);
     mp_sections_head(&out, argv, 1700000000000000007ull, mp_profile.start_ms + 123);
     mp_out_end(&out);
-    mp_sections_tables(&out);
+    mp_sections_tables(&out, types);
     assert_int_equal(mp_out_finish(&out), 0);
     struct decoded d = decode_fd(fd);
     close(fd);
@@ -153,6 +155,53 @@ static void the_lines_of_head(void **state)
     }
     assert_string_equal(decode_fact(&d, "rate"), "off");
     assert_null(decode_fact(&d, "cmdline"));
+    decode_free(&d);
+}
+
+static uint32_t types_begun, types_asked;
+
+static void types_begin(void)
+{
+    types_begun++;
+}
+
+/* The type of a block at an address is the string of that address modulo 3. */
+static void types_locked(const struct mp_live_row *rows, uint32_t count, uint32_t *ret_names)
+{
+    static const char *const names[] = {"", "dict", "int"};
+    assert_int_not_equal(mp_profile.lock.word, 0);
+    assert_true(count <= 100);
+    for (uint32_t i = 0; i < count; i++) {
+        const char *name = names[rows[i].address / 16 % 3];
+        ret_names[i] = (uint32_t)mp_strtab_intern(&mp_profile.strings, name, (uint32_t)strlen(name));
+        types_asked++;
+    }
+}
+
+static void types_are_a_column(void **state)
+{
+    (void)state;
+    static const struct mp_section_types ours = {types_begin, types_locked, 100};
+    assert_int_equal(fresh_profile(1, 128), MP_OK);
+    for (uint32_t i = 1; i <= 2500; i++) {
+        fresh_alloc(i * 16, 8);
+    }
+    struct decoded d = written(false);
+    assert_int_equal(d.live_count, 2500);
+    assert_int_equal(d.live[7].type, UINT32_MAX); /* no column */
+    decode_free(&d);
+    types = &ours;
+    d = written(false);
+    types = NULL;
+    assert_int_equal(types_begun, 1);
+    assert_int_equal(types_asked, 2500);
+    for (uint32_t i = 0; i < d.live_count; i++) {
+        static const char *const names[] = {"", "dict", "int"};
+        const struct decoded_string *name = &d.strings[d.live[i].type];
+        const char *want = names[d.live[i].address / 16 % 3];
+        assert_int_equal(name->length, strlen(want));
+        assert_memory_equal(name->text, want, name->length);
+    }
     decode_free(&d);
 }
 
@@ -317,6 +366,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_column_comes_back, fresh, done),
         cmocka_unit_test_setup_teardown(the_lines_of_head, fresh, done),
         cmocka_unit_test_setup_teardown(a_variance_of_any_size, fresh, done),
+        cmocka_unit_test_setup_teardown(types_are_a_column, fresh, done),
         cmocka_unit_test_setup_teardown(what_the_parent_allocated_is_not_the_child_s, fresh, done),
         cmocka_unit_test_setup_teardown(tables_of_several_sections, fresh, done),
         cmocka_unit_test_setup_teardown(a_heap_that_shrank, fresh, done),

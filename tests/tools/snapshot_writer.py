@@ -103,6 +103,7 @@ class Program:
         self.nodes: List[Tuple[int, int, int]] = []
         self.sites: List[List[Any]] = []
         self.live: List[Tuple[int, ...]] = []
+        self.types: List[int] = []
         self.threads: List[Tuple[int, int, int]] = []
         self.rates: List[int] = []
         self.lineage: List[Tuple[int, int, int]] = [
@@ -159,6 +160,7 @@ class Program:
         name: str = "python",
         depth: Optional[int] = None,
         live: bool = True,
+        type_name: str = "",
     ) -> None:
         """One sampled block, that adds to its site's sums, and is live or not."""
         drawn = self.rate if rate is None else rate
@@ -174,6 +176,7 @@ class Program:
             return
         place = 0x7F0000000000 + 16 * len(self.live) if address is None else address
         rate_row = self._row(self.rates, ("r", drawn), drawn)
+        self.types.append(self.string(type_name))
         self.live.append(
             (
                 place,
@@ -187,6 +190,12 @@ class Program:
             )
         )
 
+    def _live_section(self) -> bytes:
+        if not any(self.types):
+            return counted(b"LIVE", "QQQIIHHH", self.live)
+        rows = [(*row, kind) for row, kind in zip(self.live, self.types)]
+        return counted(b"LIVE", "QQQIIHHHI", rows)
+
     def sections(self) -> List[bytes]:
         values = dict(self.head, samples=len(self.live))
         return [
@@ -195,7 +204,7 @@ class Program:
             table(b"FUNC", "III", self.functions),
             table(b"NODE", "III", self.nodes, 1),
             table(b"SITE", "IBQdddddd", self.sites),
-            counted(b"LIVE", "QQQIIHHH", self.live),
+            self._live_section(),
             table(b"THRD", "QQI", self.threads),
             counted(b"RATE", "Q", [(rate,) for rate in self.rates]),
             counted(b"LINE", "QQQ", self.lineage),

@@ -32,7 +32,7 @@ def test_every_column_arrives(tmp_path: Any) -> None:
     program.proc.append(("/proc/self/status", "VmRSS:\t 12 kB\n"))
     heap = load(tmp_path, program.bytes())
     assert heap.strings == [s.decode() for s in program.strings]
-    assert list(zip(*heap.live.columns())) == program.live
+    assert list(zip(*heap.live.columns())) == [(*row, 0) for row in program.live]
     nodes = zip(heap.nodes.parent, heap.nodes.func, heap.nodes.line)
     assert list(nodes)[1:] == program.nodes
     functions = heap.functions

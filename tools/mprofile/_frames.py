@@ -118,7 +118,7 @@ class Trace(tracemalloc.Trace):
         self.thread_name: Optional[str] = None
         #: obj, mem, raw, malloc, mmap: what `domain` has only a number for.
         self.domain_name: Optional[str] = None
-        #: This version of the snapshot format knows no types.
+        #: What the block was, for a Python object whose type could be told.
         self.type_name: Optional[str] = None
 
     @property

@@ -84,6 +84,8 @@ class Live:
     rate: Ints = field(default_factory=lambda: ints("H"))
     generation: Ints = field(default_factory=lambda: ints("H"))
     depth: Ints = field(default_factory=lambda: ints("H"))
+    #: The name of the object's type, a string; 0: it was no object, or nobody could tell.
+    type: Ints = field(default_factory=lambda: ints("I"))
 
     def columns(self) -> Tuple[Ints, ...]:
         return (
@@ -95,6 +97,7 @@ class Live:
             self.rate,
             self.generation,
             self.depth,
+            self.type,
         )
 
     def kept(self, mask: Sequence[int]) -> Live:
@@ -149,6 +152,8 @@ class Heap:
     #: Names of native functions as they were written, where a tool knew them.
     demangled: Dict[str, str] = field(default_factory=dict)
     proc: Dict[str, str] = field(default_factory=dict)
+    #: The writer could tell types.
+    has_types: bool = False
     domain_names: Sequence[str] = DOMAIN_NAMES
     domain_numbers: Sequence[int] = DOMAIN_NUMBERS
     #: What `--salvage` had to leave out, one line each.

@@ -108,7 +108,7 @@ class _Resolver:
         heap.sites = Sites(*sites.columns)  # type: ignore[arg-type]
         heap.threads = Threads(*threads.columns)
         heap.modules = Modules(*modules.columns)
-        self._check_live(heap, sites, threads)
+        self._check_live(heap, sites, threads, strings)
         for table in (functions, nodes, sites, threads, modules):
             self._blank(table)
         if not len(functions):
@@ -219,12 +219,13 @@ class _Resolver:
             if reason and sites.present[row]:
                 self._refuse_row(sites, row, reason)
 
-    def _check_live(self, heap: Heap, sites: _Table, threads: _Table) -> None:
+    def _check_live(self, heap: Heap, sites: _Table, threads: _Table, strings: _Table) -> None:
         live = heap.live
         keep: Optional[bytearray] = None
         checks: List[Tuple[Ints, bytearray, str]] = [
             (live.site, sites.present, "site"),
             (live.thread, threads.present, "thread"),
+            (live.type, strings.present, "type"),
             (live.rate, bytearray(b"\1" * len(heap.rates)), "rate"),
             (live.generation, bytearray(b"\1" * len(heap.lineage.uid)), "generation"),
         ]
@@ -240,9 +241,9 @@ class _Resolver:
                     "live sample %d names %s %d; there is no such row (%d are known)"
                     % (row, noun, column[row], len(target)),
                 )
-            if noun in ("site", "thread"):
+            if noun in ("site", "thread", "type"):
                 # Its size and rate are there, so it counts.
-                blank = (sites if noun == "site" else threads).add_blank()
+                blank = 0 if noun == "type" else (sites if noun == "site" else threads).add_blank()
                 for row, good in enumerate(mask):
                     if not good:
                         column[row] = blank

@@ -57,6 +57,7 @@ class _Builder:
         live.rate.append(0)
         live.generation.append(0)
         live.depth.append(min(total or DEPTH_UNKNOWN, _DEPTH_MAX))
+        live.type.append(0)
 
     def _domain(self, number: int) -> int:
         code = self._domains.get(number)

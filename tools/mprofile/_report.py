@@ -37,6 +37,7 @@ _BY = {
     "filename": ("by file of the nearest Python frame", "file", "files"),
     "function": ("by function of the nearest Python frame", "function", "functions"),
     "traceback": ("by whole stack, nearest frame first", "stack", "stacks"),
+    "type": ("by the type of the object", "type", "types"),
     "thread": ("by the thread that allocated them", "thread", "threads"),
     "domain": ("by who asked for them", "domain", "domains"),
     "generation": ("by the process that allocated them", "process", "processes"),
@@ -286,12 +287,22 @@ def _place(by: str, row: Row) -> str:
     if by == "domain":
         name = row.labels["domain"]
         return _DOMAINS.get(name, printable(name))
+    if by == "type":
+        return _type_place(row.labels)
     if by == "generation":
         return _generation_place(row.labels)
     frame = row.frames[0]
     if by == "filename":
         return printable(frame[0])
     return printable(function_place(frame) if by == "function" else frame_place(frame))
+
+
+def _type_place(labels: Dict[str, object]) -> str:
+    if labels["type"] is not None:
+        return printable(str(labels["type"]))
+    if labels["domain"] == "obj":
+        return "[no object, or of unknown type]"
+    return "[no object: %s]" % labels["domain"]
 
 
 def _generation_place(labels: Dict[str, object]) -> str:

@@ -14,6 +14,7 @@ import copy
 import fnmatch
 import math
 import os
+from array import array
 from dataclasses import dataclass, field
 from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple
 
@@ -55,15 +56,18 @@ class Query:
         return self.value.endswith("bytes")
 
     def check(self) -> None:
-        if self.by == "type":
-            raise UsageError("--by type: this version of the snapshot format records no types")
-        if self.by in ("thread", "generation") and self.source != "inuse":
+        if self.by in ("type", "thread", "generation") and self.source != "inuse":
             raise UsageError(
                 "--by %s goes with --value inuse_bytes or inuse_blocks only: what was allocated "
                 "in all, or at the peak, is recorded by stack" % self.by
             )
         if self.cumulative and self.by not in CUMULATIVE:
             raise UsageError("--cumulative goes with --by lineno, filename or function only")
+
+    def check_heaps(self, heaps: Sequence[Heap]) -> None:
+        for heap in heaps:
+            if self.by == "type" and not heap.has_types:
+                raise UsageError("--by type: %s records no types" % os.path.basename(heap.path))
 
 
 @dataclass
@@ -126,6 +130,8 @@ def run(heaps: Sequence[Heap], live_sums: Sequence[Sums], query: Query) -> Resul
         rows = _domain_rows(parts)
     elif query.by == "thread":
         rows = _thread_rows(parts)
+    elif query.by == "type":
+        rows = _type_rows(parts)
     else:
         rows = _generation_rows(parts)
     rows.sort(key=lambda row: (-figures(row.total, query.ranks_bytes)[0], _order(row)))
@@ -175,7 +181,7 @@ def _filtered(heap: Heap, sums: Sums, query: Query) -> Tuple[Heap, Sums]:
         values = [value if keep else 0 for value, keep in zip(getattr(sums, name), mask)]
         setattr(less, name, values)
     rest = copy.copy(heap)
-    if query.by in ("thread", "generation"):
+    if query.by in ("type", "thread", "generation"):
         rest.live = heap.live.kept([mask[site] for site in heap.live.site])
     return rest, less
 
@@ -219,6 +225,27 @@ def _thread_rows(parts: Sequence[Tuple[Heap, Sums]]) -> List[Row]:
                 }
                 rows.append(Row(total, [], labels))
     return rows
+
+
+def _type_rows(parts: Sequence[Tuple[Heap, Sums]]) -> List[Row]:
+    """By the name of the type; what is no object, or of no known type, by its domain."""
+    rows: Dict[Hashable, Row] = {}
+    for heap, _ in parts:
+        strings, domains = heap.strings, heap.sites.domain
+        known = len(strings)
+        live = heap.live
+        pairs = zip(live.type, live.site)
+        keys = array("I", (kind or known + domains[site] for kind, site in pairs))
+        sums = sum_live(heap, keys, known + len(heap.domain_names))
+        for key in range(len(sums)):
+            if sums.samples[key]:
+                labels = {
+                    "type": strings[key] if key < known else None,
+                    "domain": "obj" if key < known else heap.domain_names[key - known],
+                }
+                row = rows.setdefault(tuple(labels.values()), Row(Total(heap, 0), [], labels))
+                row.total.add(heap, sums, key, 0)
+    return list(rows.values())
 
 
 def _generation_rows(parts: Sequence[Tuple[Heap, Sums]]) -> List[Row]:

@@ -32,6 +32,7 @@ CODES = {
     "MODS": "IIQQQ",
 }
 _LIVE_CODES = "QQQIIHHH"
+_LIVE_TYPE = "I"  # from format 1.1, where types are known
 
 
 class Chunk(NamedTuple):
@@ -71,6 +72,10 @@ class Payload:
 
     def skip_padding(self) -> None:
         self._at = min((self._at + 7) & ~7, len(self._section.payload))
+
+    def more(self) -> bool:
+        """Whether anything is left."""
+        return self._at < len(self._section.payload)
 
     def pair(self) -> Tuple[int, int]:
         first, second = _PAIR.unpack(self.take(8, "the row count"))
@@ -154,6 +159,11 @@ class Tables:
     def _live(self, payload: Payload, section: Section) -> None:
         rows, _ = payload.pair()
         parts = [payload.column(code, rows) for code in _LIVE_CODES]
+        if payload.more():
+            self.heap.has_types = True
+            parts.append(payload.column(_LIVE_TYPE, rows))
+        else:
+            parts.append(array(_LIVE_TYPE, bytes(rows * 4)))
         live = self.heap.live
         if rows:
             self.live_offsets.append((len(live), section.offset))

@@ -63,6 +63,7 @@ class _Part:
         trace = Trace(self.raw(row), details, live.depth[row] or None)
         trace.weight = block_weight(live.size[row], heap.rates[live.rate[row]])
         trace.domain_name = heap.domain_names[heap.sites.domain[site]]
+        trace.type_name = heap.strings[live.type[row]] or None
         if self.clock is not None:
             trace.age = max(self.clock - live.time[row], 0) / 1000
         if heap.threads.tid:

@@ -151,6 +151,7 @@ def _main(options: argparse.Namespace) -> int:
         if options.debug_dir is not None and not os.path.isdir(options.debug_dir):
             raise UsageError("--debug-dir %s: no such folder" % options.debug_dir)
         heaps = [read_heap(path, options.salvage) for path in options.snapshot]
+        query.check_heaps(heaps)
     except UsageError as error:
         return _fail(EXIT_USAGE, str(error))
     except SnapshotError as error:
