@@ -34,6 +34,7 @@ enum mp_count {
     MP_NOTE_NAMES_CUT,
     MP_NOTE_NATIVE_UNMATCHED,
     MP_NOTE_NATIVE_SKIPPED,
+    MP_NOTE_THINNED,
     MP_COUNTS,
 };
 
@@ -87,6 +88,12 @@ MP_INLINE void mp_profile_count(enum mp_count what)
 MP_INLINE void mp_profile_add(enum mp_count what, uint64_t amount)
 {
     __atomic_fetch_add(&mp_profile.counts[what], amount, __ATOMIC_RELAXED);
+}
+
+/* Whether this row of the rates table means that nothing is recorded. */
+MP_INLINE bool mp_profile_is_off(uint32_t row)
+{
+    return mp_profile.rates[row] == MP_RATE_OFF;
 }
 
 /* Memory of the profiler itself, in bytes: what is mapped, without the ends of tables that were never touched. */

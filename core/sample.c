@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Taking a sample and forgetting it: see sample.h.
  *
- * Invariants: between enter() and leave() the thread's countdown cannot run out, so nothing that happens in
+ * Invariants: between mp_sample_enter and _leave the thread's countdown cannot run out, so nothing that happens in
  * between, a signal handler that allocates included, comes here again; whoever holds the profile's lock is in between.
  * Context: hook.
  */
@@ -9,6 +9,7 @@
 
 #include "core/maths.h"
 #include "core/profile.h"
+#include "core/rooms.h"
 #include "core/sys.h"
 #include "core/tls.h"
 
@@ -16,8 +17,6 @@
  * not seen. Where there is no profiler at all it need not. */
 #define OFF_LOOK ((uint64_t)1024)
 #define NEVER_LOOK ((uint64_t)1 << 20)
-/* Live samples, or sites, that are forgotten while the lock is held once. */
-#define CLEAR_STEP 512u
 
 __thread struct mp_tls mp_tls __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
@@ -25,19 +24,6 @@ static const struct mp_stack_source *source;
 static void (*look_before)(void);
 static void (*look_after)(uint64_t now_ms);
 static void (*start_pending)(void);
-static void *deep_frames;
-static uint32_t deep_room;       /* frames that deep_frames has room for */
-static struct mp_lock deep_lock; /* guards the two above; taken before the profile's lock */
-
-/* For a wide source. A thread always comes to the same of them, and waits only for those it shares it with. */
-#define WIDE_PLACES 4u
-static struct {
-    struct mp_lock lock; /* guards frames; taken before the profile's lock, and by none that has another of them */
-    void *frames;
-    uint32_t room; /* frames of the stack; there is room for MP_STACK_ROOMS times as many */
-} wide[WIDE_PLACES];
-static bool wide_wanted;
-
 static const char *const why_names[MP_WHYS] = {
     [MP_WHY_NONE] = "",
     [MP_WHY_NO_THREAD] = "[no Python thread]",
@@ -69,36 +55,7 @@ void mp_sample_pending(void (*dump)(void))
     start_pending = dump;
 }
 
-/* Makes *frames room for count items of size bytes, where it has less. */
-static int make_room(void **frames, uint32_t *room, uint32_t count, size_t size)
-{
-    if (count <= *room) {
-        return MP_OK;
-    }
-    void *larger = mp_sys_map(count * size); /* touched as used */
-    if (larger == NULL) {
-        return MP_ERR_MEMORY;
-    }
-    if (*frames != NULL) {
-        mp_sys_unmap(*frames, *room * size);
-    }
-    *frames = larger;
-    *room = count;
-    return MP_OK;
-}
-
-static int make_wide_rooms(uint32_t count)
-{
-    int result = MP_OK;
-    for (uint32_t i = 0; i < WIDE_PLACES && result == MP_OK; i++) {
-        mp_lock_take(&wide[i].lock);
-        result = make_room(&wide[i].frames, &wide[i].room, count, MP_FRAME_SIZE * MP_STACK_ROOMS);
-        mp_lock_release(&wide[i].lock);
-    }
-    return result;
-}
-
-static uint64_t enter(void)
+uint64_t mp_sample_enter(void)
 {
     uint64_t left = mp_tls.left;
     mp_tls.left = MP_LEFT_NEVER;
@@ -107,7 +64,7 @@ static uint64_t enter(void)
     return left;
 }
 
-static void leave(uint64_t left)
+void mp_sample_leave(uint64_t left)
 {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     if (MP_UNLIKELY(mp_tls.left != MP_LEFT_NEVER)) {
@@ -141,16 +98,11 @@ static void set_distance(uint64_t bytes)
 }
 
 /* At the rate in force. */
-static void draw(void)
+void mp_sample_draw(void)
 {
     mp_tls.rate = __atomic_load_n(&mp_profile.rate, __ATOMIC_ACQUIRE);
     uint64_t rate = mp_profile.rates[mp_tls.rate];
     set_distance(rate == MP_RATE_OFF ? OFF_LOOK : mp_distance_draw(rate, &mp_tls.random));
-}
-
-static bool is_off(uint32_t row)
-{
-    return mp_profile.rates[row] == MP_RATE_OFF;
 }
 
 static void seed(void)
@@ -164,7 +116,7 @@ static void make_known(void)
 {
     seed();
     mp_tls.known = true;
-    draw();
+    mp_sample_draw();
 }
 
 /* The block was counted, and the sample is not in it. */
@@ -179,21 +131,21 @@ static uint32_t due_or_look(uint64_t bytes)
 {
     uint32_t row = mp_tls.rate;
     bool changed = row != __atomic_load_n(&mp_profile.rate, __ATOMIC_RELAXED);
-    if (MP_UNLIKELY(is_off(row))) {
-        draw();
+    if (MP_UNLIKELY(mp_profile_is_off(row))) {
+        mp_sample_draw();
         row = mp_tls.rate;
         changed = false;
-        if (is_off(row)) {
+        if (mp_profile_is_off(row)) {
             return 0;
         }
     }
     bool due = mp_tls.left + mp_tls.rest < bytes;
     if (due || changed) {
-        draw();
+        mp_sample_draw();
     } else {
         count_down(bytes);
     }
-    return due && !is_off(mp_tls.rate) ? row + 1 : 0;
+    return due && !mp_profile_is_off(mp_tls.rate) ? row + 1 : 0;
 }
 
 MP_COLD uint32_t mp_sample_due(size_t size)
@@ -227,10 +179,7 @@ void mp_sample_fork_prepare(void)
     if (mp_tls.inside) {
         return;
     }
-    mp_lock_take(&deep_lock);
-    for (uint32_t i = 0; i < WIDE_PLACES; i++) {
-        mp_lock_take(&wide[i].lock);
-    }
+    mp_rooms_fork_prepare();
     mp_lock_take(&mp_profile.lock);
 }
 
@@ -240,10 +189,7 @@ void mp_sample_fork_parent(void)
         return;
     }
     mp_lock_release(&mp_profile.lock);
-    for (uint32_t i = 0; i < WIDE_PLACES; i++) {
-        mp_lock_release(&wide[i].lock);
-    }
-    mp_lock_release(&deep_lock);
+    mp_rooms_fork_parent();
 }
 
 void mp_sample_fork_child(void)
@@ -255,10 +201,7 @@ void mp_sample_fork_child(void)
         return;
     }
     mp_lock_reset(&mp_profile.lock);
-    mp_lock_reset(&deep_lock);
-    for (uint32_t i = 0; i < WIDE_PLACES; i++) {
-        mp_lock_reset(&wide[i].lock);
-    }
+    mp_rooms_fork_child();
     if (mp_tls.known) {
         make_known();
     }
@@ -302,7 +245,7 @@ static int64_t stack_node_locked(const struct mp_stack *stack)
 }
 
 /* The sums and the thread of a row that came (+1) or went (-1: no peak, so no time is needed). */
-static void account_locked(const struct mp_live_row *row, int sign, uint64_t now_ms)
+void mp_sample_account_locked(const struct mp_live_row *row, int sign, uint64_t now_ms)
 {
     struct mp_worth worth = mp_worth_of(row->size, mp_profile.rates[row->rate]);
     mp_sites_live(&mp_profile.sites, row->site, worth, sign, now_ms);
@@ -315,7 +258,7 @@ static int insert_locked(const struct mp_live_row *row)
     int result = mp_live_insert(&mp_profile.live, row, &old);
     if (result == 1) { /* the free of the older was not seen */
         mp_profile_count(MP_NOTE_REPLACED);
-        account_locked(&old, -1, 0);
+        mp_sample_account_locked(&old, -1, 0);
     }
     return result < 0 ? result : MP_OK;
 }
@@ -323,7 +266,7 @@ static int insert_locked(const struct mp_live_row *row)
 static int add_locked(const struct mp_stack *stack, struct mp_live_row *row, enum mp_domain domain,
                       uint64_t now_ms)
 {
-    if (is_off(mp_profile.rate)) {
+    if (mp_profile_is_off(mp_profile.rate)) {
         return MP_OK; /* switched off since it was drawn */
     }
     int64_t node = stack_node_locked(stack);
@@ -367,14 +310,13 @@ static void take(struct mp_stack *stack, const void *block, size_t size, enum mp
 /* What a wide source needs is too much for the stack of a thread that was given 16 kB. */
 static void take_wide(uint32_t max, const void *block, size_t size, enum mp_domain domain, uint32_t due)
 {
-    uint32_t place = mp_hash_u64((uintptr_t)&mp_tls) % WIDE_PLACES;
-    mp_lock_take(&wide[place].lock);
-    max = max < wide[place].room ? max : wide[place].room;
-    struct mp_stack stack = {.frames = wide[place].frames,
+    struct mp_room *room = mp_room_wide();
+    max = max < room->count ? max : room->count;
+    struct mp_stack stack = {.frames = room->frames,
                              .max = max,
-                             .scratch = (char *)wide[place].frames + (size_t)max * MP_FRAME_SIZE};
+                             .scratch = (char *)room->frames + (size_t)max * MP_FRAME_SIZE};
     take(&stack, block, size, domain, due);
-    mp_lock_release(&wide[place].lock);
+    mp_room_leave(room);
 }
 
 /* The frames lie on this function's stack: 2 kB, and only while a sample is taken. */
@@ -388,10 +330,10 @@ static __attribute__((noinline)) void take_inline(uint32_t max, const void *bloc
 
 static void take_deep(uint32_t max, const void *block, size_t size, enum mp_domain domain, uint32_t due)
 {
-    mp_lock_take(&deep_lock);
-    struct mp_stack stack = {.frames = deep_frames, .max = max < deep_room ? max : deep_room};
+    struct mp_room *room = mp_room_deep();
+    struct mp_stack stack = {.frames = room->frames, .max = max < room->count ? max : room->count};
     take(&stack, block, size, domain, due);
-    mp_lock_release(&deep_lock);
+    mp_room_leave(room);
 }
 
 MP_COLD void mp_sample_add(const void *block, size_t size, enum mp_domain domain, uint32_t due)
@@ -403,7 +345,7 @@ MP_COLD void mp_sample_add(const void *block, size_t size, enum mp_domain domain
     if (look_before != NULL) {
         look_before();
     }
-    uint64_t left = enter();
+    uint64_t left = mp_sample_enter();
     if (source->prepare != NULL) {
         source->prepare();
     }
@@ -415,7 +357,7 @@ MP_COLD void mp_sample_add(const void *block, size_t size, enum mp_domain domain
     } else {
         take_deep(max, block, size, domain, due);
     }
-    leave(left);
+    mp_sample_leave(left);
     if (look_after != NULL) {
         look_after(mp_profile_clock_ms());
     }
@@ -433,14 +375,14 @@ MP_COLD bool mp_sample_forget(const void *block, struct mp_live_row *ret_row)
     if (look_before != NULL) {
         look_before();
     }
-    uint64_t left = enter();
+    uint64_t left = mp_sample_enter();
     mp_lock_take(&mp_profile.lock);
     bool found = mp_live_remove(&mp_profile.live, (uintptr_t)block, ret_row);
     if (found) {
-        account_locked(ret_row, -1, 0);
+        mp_sample_account_locked(ret_row, -1, 0);
     }
     mp_lock_release(&mp_profile.lock);
-    leave(left);
+    mp_sample_leave(left);
     return found;
 }
 
@@ -452,134 +394,16 @@ MP_COLD void mp_sample_drop(const void *block)
 
 MP_COLD void mp_sample_restore(const struct mp_live_row *row)
 {
-    uint64_t left = enter();
+    uint64_t left = mp_sample_enter();
     uint64_t now_ms = mp_profile_clock_ms();
     mp_lock_take(&mp_profile.lock);
-    if (!is_off(mp_profile.rate)) {
+    if (!mp_profile_is_off(mp_profile.rate)) {
         if (insert_locked(row) < 0) {
             mp_profile_count(MP_LOST_MEMORY);
         } else {
-            account_locked(row, +1, now_ms);
+            mp_sample_account_locked(row, +1, now_ms);
         }
     }
     mp_lock_release(&mp_profile.lock);
-    leave(left);
-}
-
-/* What a program steers. These are called by the host, on any thread, and between enter() and leave() like all else, for
- * a handler of a signal may allocate. */
-
-int mp_sample_wide(void)
-{
-    wide_wanted = true;
-    return make_wide_rooms(mp_profile.frames_max);
-}
-
-int mp_sample_frames(uint32_t frames_max)
-{
-    int result = MP_OK;
-    uint64_t left = enter();
-    if (frames_max > MP_STACK_INLINE) {
-        mp_lock_take(&deep_lock);
-        result = make_room(&deep_frames, &deep_room, frames_max, MP_FRAME_SIZE);
-        mp_lock_release(&deep_lock);
-    }
-    if (result == MP_OK && wide_wanted) {
-        result = make_wide_rooms(frames_max);
-    }
-    if (result == MP_OK) {
-        __atomic_store_n(&mp_profile.frames_max, frames_max, __ATOMIC_RELEASE);
-    }
-    leave(left);
-    return result;
-}
-
-int mp_sample_rate(uint64_t rate)
-{
-    uint64_t left = enter();
-    int result = mp_profile_set_rate(rate);
-    leave(left);
-    if (result == MP_OK && mp_tls.known && left <= MP_LEFT_NEVER / 2) {
-        draw(); /* what was still to go says nothing of what comes: the distance has no memory */
-    }
-    return result;
-}
-
-static bool forget_locked(uint32_t id)
-{
-    struct mp_live_row row = *(struct mp_live_row *)mp_vec_at(&mp_profile.live.rows, id);
-    if (row.address == 0) {
-        return false;
-    }
-    mp_live_remove(&mp_profile.live, row.address, &row);
-    account_locked(&row, -1, 0);
-    return true;
-}
-
-/* Calls step for [from, to) of rows 1 to the last, with the lock; each time as the only thing that holds it. */
-static void in_steps(const struct mp_vec *rows, void (*step_locked)(uint32_t from, uint32_t to, uint64_t *total),
-                     uint64_t *total)
-{
-    uint32_t end = mp_vec_count(rows);
-    for (uint32_t from = 1; from < end; from += CLEAR_STEP) {
-        uint32_t to = end - from < CLEAR_STEP ? end : from + CLEAR_STEP;
-        uint64_t left = enter();
-        mp_lock_take(&mp_profile.lock);
-        step_locked(from, to, total);
-        mp_lock_release(&mp_profile.lock);
-        leave(left);
-    }
-}
-
-static void clear_rows_locked(uint32_t from, uint32_t to, uint64_t *total)
-{
-    for (; from < to; from++) {
-        *total += forget_locked(from);
-    }
-}
-
-static void clear_sites_locked(uint32_t from, uint32_t to, uint64_t *total)
-{
-    (void)total;
-    for (; from < to; from++) {
-        mp_sites_clear_allocated(&mp_profile.sites, from);
-    }
-}
-
-uint64_t mp_sample_clear(void)
-{
-    uint64_t forgotten = 0;
-    in_steps(&mp_profile.live.rows, clear_rows_locked, &forgotten);
-    in_steps(&mp_profile.sites.rows, clear_sites_locked, NULL);
-    mp_sample_reset_peak();
-    return forgotten;
-}
-
-void mp_sample_reset_peak(void)
-{
-    uint64_t left = enter();
-    mp_lock_take(&mp_profile.lock);
-    mp_sites_reset_peak(&mp_profile.sites, mp_profile_clock_ms());
-    mp_lock_release(&mp_profile.lock);
-    leave(left);
-}
-
-void mp_sample_totals(uint64_t *ret_bytes, uint64_t *ret_peak_bytes)
-{
-    uint64_t left = enter();
-    mp_lock_take(&mp_profile.lock);
-    *ret_bytes = (uint64_t)mp_profile.sites.live_bytes;
-    *ret_peak_bytes = (uint64_t)mp_profile.sites.peak_bytes;
-    mp_lock_release(&mp_profile.lock);
-    leave(left);
-}
-
-bool mp_sample_find(const void *block, struct mp_live_row *ret_row)
-{
-    uint64_t left = enter();
-    mp_lock_take(&mp_profile.lock);
-    bool found = mp_live_find(&mp_profile.live, (uintptr_t)block, ret_row);
-    mp_lock_release(&mp_profile.lock);
-    leave(left);
-    return found;
+    mp_sample_leave(left);
 }

@@ -68,24 +68,6 @@ void mp_sample_after(void (*look)(uint64_t now_ms));
 void mp_sample_before(void (*look)(void));
 /* Starts a dump that was asked for while this thread was inside (mp_tls.dump_after). */
 void mp_sample_pending(void (*dump)(void));
-/* Most frames kept of a stack from now on, 1 or more. MP_ERR_MEMORY where there is no room for so many; then nothing changes.
- * Attach or host. */
-int mp_sample_frames(uint32_t frames_max);
-/* Room for a wide source, before it is set. */
-int mp_sample_wide(void);
-/* The rate for draws from now on: at once on this thread, on others at their next look (MP_LOOK_BYTES at most). MP_ERR_FULL
- * after MP_RATES_MAX different ones. Host. */
-int mp_sample_rate(uint64_t rate);
-/* Forgets all live samples and sums, in small steps; what is allocated meanwhile may be forgotten too. Returns how many
- * samples there were. Host. */
-uint64_t mp_sample_clear(void);
-/* Sums of the live samples, weighed: now, and the highest so far. Host. */
-void mp_sample_totals(uint64_t *ret_bytes, uint64_t *ret_peak_bytes);
-/* The live sample that begins at this address, if there is one: true and *ret_row. Host. */
-bool mp_sample_find(const void *block, struct mp_live_row *ret_row);
-/* The highest sum so far is the present one. Host. */
-void mp_sample_reset_peak(void);
-
 /* The countdown ran out for a block of size bytes. Draws the next distance. 0: not to be sampled; else what mp_sample_add
  * wants to be told. */
 uint32_t mp_sample_due(size_t size);
@@ -99,6 +81,14 @@ void mp_sample_probe_start(struct mp_probe *probe, size_t want);
 void mp_sample_probe_stop(void);
 /* A realloc failed: the sample that was forgotten lives on. */
 void mp_sample_restore(const struct mp_live_row *row);
+/* For steer.c and thin.c, and within sample.c: between _enter and _leave the thread's countdown cannot run out. */
+uint64_t mp_sample_enter(void);
+void mp_sample_leave(uint64_t left);
+/* A new distance for this thread, at the rate in force. */
+void mp_sample_draw(void);
+/* The sums and the thread of a live row that came (+1) or went (-1: no peak, so no time is needed). */
+void mp_sample_account_locked(const struct mp_live_row *row, int sign, uint64_t now_ms);
+
 /* Around a fork: all locks are held, so that the child finds whole tables. */
 void mp_sample_fork_prepare(void);
 void mp_sample_fork_parent(void);

@@ -14,7 +14,7 @@
 #include "core/modules.h"
 #include "core/path.h"
 #include "core/profile.h"
-#include "core/sample.h"
+#include "core/steer.h"
 #include "core/writer.h"
 #include "preload/dump.h"
 #include "preload/process.h"
@@ -41,7 +41,7 @@ MP_EXPORT const char *mprofile_attach(void)
     mp_lock_take(&steering);
     const char *why = mp_process_attach();
     if (why == NULL && !mp_py_hooks_hold()) {
-        mp_profile_add(MP_LOST_HOOKS, mp_sample_clear()); /* which of them are gone is not known */
+        mp_profile_add(MP_LOST_HOOKS, mp_steer_clear()); /* which of them are gone is not known */
     }
     mp_lock_release(&steering);
     return why;
@@ -67,7 +67,7 @@ MP_EXPORT int mprofile_set_rate(uint64_t rate)
     if (finer) {
         mp_py_hooks_rate(rate);
     }
-    int result = mp_sample_rate(rate);
+    int result = mp_steer_rate(rate);
     if (!finer) {
         mp_py_hooks_rate(rate);
     }
@@ -81,7 +81,7 @@ MP_EXPORT int mprofile_set_frames(uint32_t frames)
         return EINVAL;
     }
     mp_lock_take(&steering);
-    int result = mp_sample_frames(frames);
+    int result = mp_steer_frames(frames);
     mp_lock_release(&steering);
     return as_errno(result);
 }
@@ -94,7 +94,7 @@ MP_EXPORT uint32_t mprofile_frames(void)
 MP_EXPORT void mprofile_clear(void)
 {
     if (mp_profile.ready) {
-        mp_sample_clear();
+        mp_steer_clear();
     }
 }
 
@@ -103,14 +103,14 @@ MP_EXPORT void mprofile_traced(uint64_t *ret_current, uint64_t *ret_peak)
     *ret_current = 0;
     *ret_peak = 0;
     if (mp_profile.ready) {
-        mp_sample_totals(ret_current, ret_peak);
+        mp_steer_totals(ret_current, ret_peak);
     }
 }
 
 MP_EXPORT void mprofile_reset_peak(void)
 {
     if (mp_profile.ready) {
-        mp_sample_reset_peak();
+        mp_steer_reset_peak();
     }
 }
 
@@ -167,7 +167,7 @@ static uint32_t put_frames(struct answer *answer, uint32_t node)
 MP_EXPORT size_t mprofile_traceback(uint64_t address, char *buffer, size_t size)
 {
     struct mp_live_row row;
-    if (!mp_profile.ready || address == 0 || !mp_sample_find((const void *)(uintptr_t)address, &row)) {
+    if (!mp_profile.ready || address == 0 || !mp_steer_find((const void *)(uintptr_t)address, &row)) {
         return 0;
     }
     const struct mp_site *site = mp_vec_at(&mp_profile.sites.rows, row.site);

@@ -20,6 +20,8 @@
 #define FRAMES_LIMIT 65535
 #define RATE_LIMIT ((uint64_t)1 << 40)
 #define KEEP_LIMIT 1024
+#define MEMORY_LIMIT ((uint64_t)1 << 44)
+#define MEMORY_LEAST ((uint64_t)4 << 20)
 #define SHOWN_MAX 80
 #define INTERVAL_LIMIT_S (10ull * 365 * 24 * 3600)
 
@@ -41,24 +43,40 @@ static bool read_number(const char *text, uint64_t limit, uint64_t *ret_number, 
     return p != text;
 }
 
-static bool parse_rate(const char *text)
+/* A whole number with k, m or g behind it, or nothing. */
+static bool parse_bytes(const char *text, uint64_t limit, uint64_t *ret_bytes)
 {
     uint64_t number;
     const char *rest;
-    if (strcasecmp(text, "off") == 0) {
-        mp_options.rate = MP_RATE_OFF;
-        return true;
-    }
-    if (!read_number(text, RATE_LIMIT, &number, &rest)) {
+    if (!read_number(text, limit, &number, &rest)) {
         return false;
     }
     const char *units = "kmg";
     const char *unit = *rest != '\0' ? strchr(units, *rest | 0x20) : NULL;
     int shift = unit != NULL ? 10 * (int)(unit - units + 1) : 0;
-    if (rest[unit != NULL] != '\0' || number > RATE_LIMIT >> shift) {
+    if (rest[unit != NULL] != '\0' || number > limit >> shift) {
         return false;
     }
-    mp_options.rate = number << shift;
+    *ret_bytes = number << shift;
+    return true;
+}
+
+static bool parse_rate(const char *text)
+{
+    if (strcasecmp(text, "off") == 0) {
+        mp_options.rate = MP_RATE_OFF;
+        return true;
+    }
+    return parse_bytes(text, RATE_LIMIT, &mp_options.rate);
+}
+
+static bool parse_memory(const char *text)
+{
+    uint64_t bytes = 0;
+    if (strcasecmp(text, "none") != 0 && (!parse_bytes(text, MEMORY_LIMIT, &bytes) || bytes < MEMORY_LEAST)) {
+        return false;
+    }
+    mp_options.memory = bytes;
     return true;
 }
 
@@ -250,6 +268,7 @@ static const struct option {
 } table[] = {
     {"MPROFILERATE", "128k", "bytes from 0 to 1024g with k, m or g behind, or off", parse_rate},
     {"MPROFILEFRAMES", "128", "a number from 1 to 65535", parse_frames},
+    {"MPROFILEMEMORY", "1g", "bytes from 4m to 16384g with k, m or g behind, or none", parse_memory},
     {"MPROFILEOUT", DEFAULT_NAME,
      "a file name in which %p %n %t %h %% have a meaning, or a folder (no device or pipe)", parse_out},
     {"MPROFILESIGNAL", "USR2", "a name as USR2, a number, RTMIN+3, or none, that a program can catch",

@@ -16,6 +16,7 @@ struct mp_options {
     uint32_t frames;
     char out[MP_PATH_MAX]; /* absolute pattern */
     int signal;           /* 0: none */
+    uint64_t memory;      /* bytes; 0: no budget */
     bool exit;
     uint64_t interval_ms; /* 0: none */
     uint32_t keep;        /* 0: all */

@@ -24,7 +24,9 @@
 #include "core/profile.h"
 #include "core/sample.h"
 #include "core/say.h"
+#include "core/steer.h"
 #include "core/sys.h"
+#include "core/thin.h"
 #include "preload/account.h"
 #include "preload/dump.h"
 #include "preload/malloc.h"
@@ -69,6 +71,7 @@ static void look_after_sample(uint64_t now_ms)
 {
     mp_account_look(now_ms);
     mp_dump_pending();
+    mp_thin_look();
     uint64_t due = __atomic_load_n(&interval_due_ms, __ATOMIC_RELAXED);
     if (MP_LIKELY(now_ms < due)) {
         return;
@@ -166,7 +169,7 @@ static void refresh_facts(void)
 /* What is allocated meanwhile has Python's stack, as there is a source for it. */
 static void start_native(const char *why_not)
 {
-    if (why_not == NULL && mp_sample_wide() < 0) {
+    if (why_not == NULL && mp_steer_wide() < 0) {
         why_not = "no memory";
     }
     mp_writer_fact("native", why_not == NULL ? "1" : why_not);
@@ -201,8 +204,9 @@ static bool start_core(void)
         mp_sample_before(mp_process_look);
     }
     interval_due_ms = next_interval(0);
+    mp_thin_budget(mp_options.memory);
     mp_sample_after(look_after_sample);
-    if (mp_profile_init(brought_in ? MP_RATE_OFF : mp_options.rate, mp_options.frames) < 0 || mp_sample_frames(mp_options.frames) < 0) {
+    if (mp_profile_init(brought_in ? MP_RATE_OFF : mp_options.rate, mp_options.frames) < 0 || mp_steer_frames(mp_options.frames) < 0) {
         return false;
     }
     start_native(no_native);

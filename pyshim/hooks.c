@@ -32,7 +32,9 @@
 #include "core/hot.h"
 #include "core/profile.h"
 #include "core/sample.h"
+#include "pyshim/below.h"
 #include "pyshim/interp.h"
+#include "pyshim/raw.h"
 
 #define SMALL_MAX 512u /* pymalloc's SMALL_REQUEST_THRESHOLD */
 #define ROUNDED (SMALL_MAX + 1)
@@ -41,7 +43,7 @@
 
 enum how { HOW_BOOT, HOW_UNHOOKED, HOW_SMALL, HOW_WHOLE };
 
-static struct mp_py_allocator below[3]; /* written before the hooks above it are published */
+struct mp_py_allocator mp_py_below[3];
 static enum how how_now;
 static const char *allocator = "unknown";
 
@@ -50,135 +52,6 @@ static bool may_unhook;    /* what the self-test said */
 static bool raw_labels;    /* the raw hook only labels */
 static bool installed_at_boot;
 
-static enum mp_domain asked_or(enum mp_domain domain)
-{
-    return mp_tls.asker != 0 ? (enum mp_domain)(mp_tls.asker - 1) : domain;
-}
-
-MP_INLINE void *ask(enum mp_domain domain, void *ctx, size_t size, bool zeroed)
-{
-    return zeroed ? below[domain].calloc(ctx, 1, size) : below[domain].malloc(ctx, size);
-}
-
-static void *ask_masked(enum mp_domain domain, void *ctx, size_t size, bool zeroed)
-{
-    uint64_t left = mp_hot_mask();
-    void *block = ask(domain, ctx, size, zeroed);
-    mp_hot_unmask(left);
-    return block;
-}
-
-static void *realloc_masked(enum mp_domain domain, void *ctx, void *old, size_t size)
-{
-    uint64_t left = mp_hot_mask();
-    void *block = below[domain].realloc(ctx, old, size);
-    mp_hot_unmask(left);
-    return block;
-}
-
-static void note_probed(enum mp_domain domain, size_t size)
-{
-    if (mp_tls.probe->want == size) {
-        mp_tls.probe->hook = (uint8_t)(domain + 1);
-    }
-}
-
-/* The raw domain, counted here. */
-
-static MP_COLD void *raw_slow(void *ctx, size_t size, bool zeroed)
-{
-    enum mp_domain asker = asked_or(MP_DOMAIN_RAW);
-    uint32_t due = mp_sample_due(size);
-    if (MP_UNLIKELY(mp_tls.probe != NULL)) {
-        note_probed(MP_DOMAIN_RAW, size);
-    }
-    void *block = ask_masked(MP_DOMAIN_RAW, ctx, size, zeroed);
-    if (due != 0 && block != NULL) {
-        mp_sample_add(block, size, asker, due);
-    }
-    return block;
-}
-
-static void *raw_count_malloc(void *ctx, size_t size)
-{
-    if (MP_LIKELY(!mp_hot_count(size))) {
-        return ask_masked(MP_DOMAIN_RAW, ctx, size, false);
-    }
-    return raw_slow(ctx, size, false);
-}
-
-static void *raw_count_calloc(void *ctx, size_t count, size_t size)
-{
-    if (MP_LIKELY(!mp_hot_count(count * size))) { /* CPython has refused products that overflow */
-        return ask_masked(MP_DOMAIN_RAW, ctx, count * size, true);
-    }
-    return raw_slow(ctx, count * size, true);
-}
-
-/* A realloc is the old record out and one draw on the whole new size. */
-static MP_COLD void *raw_realloc_slow(void *ctx, void *old, size_t size, bool ran_out)
-{
-    enum mp_domain asker = asked_or(MP_DOMAIN_RAW);
-    struct mp_live_row row;
-    bool forgotten = mp_hot_maybe_sampled(old) && mp_sample_forget(old, &row);
-    uint32_t due = ran_out ? mp_sample_due(size) : 0;
-    void *block = realloc_masked(MP_DOMAIN_RAW, ctx, old, size);
-    if (block == NULL) {
-        if (forgotten) {
-            mp_sample_restore(&row);
-        }
-    } else if (due != 0) {
-        mp_sample_add(block, size, asker, due);
-    }
-    return block;
-}
-
-static void *raw_count_realloc(void *ctx, void *old, size_t size)
-{
-    bool ran_out = mp_hot_count(size);
-    if (MP_LIKELY(!ran_out && !mp_hot_maybe_sampled(old))) {
-        return realloc_masked(MP_DOMAIN_RAW, ctx, old, size);
-    }
-    return raw_realloc_slow(ctx, old, size, ran_out);
-}
-
-static void raw_count_free(void *ctx, void *block)
-{
-    if (mp_hot_maybe_sampled(block)) {
-        mp_sample_drop(block);
-    }
-    below[MP_DOMAIN_RAW].free(ctx, block);
-}
-
-/* The raw domain, where libc's malloc below counts the very same bytes: only who asks is handed down. */
-
-static void *raw_label_malloc(void *ctx, size_t size)
-{
-    uint8_t asker = mp_tls.asker;
-    mp_tls.asker = asker != 0 ? asker : MP_DOMAIN_RAW + 1;
-    void *block = below[MP_DOMAIN_RAW].malloc(ctx, size);
-    mp_tls.asker = asker;
-    return block;
-}
-
-static void *raw_label_calloc(void *ctx, size_t count, size_t size)
-{
-    uint8_t asker = mp_tls.asker;
-    mp_tls.asker = asker != 0 ? asker : MP_DOMAIN_RAW + 1;
-    void *block = below[MP_DOMAIN_RAW].calloc(ctx, count, size);
-    mp_tls.asker = asker;
-    return block;
-}
-
-static void *raw_label_realloc(void *ctx, void *old, size_t size)
-{
-    uint8_t asker = mp_tls.asker;
-    mp_tls.asker = asker != 0 ? asker : MP_DOMAIN_RAW + 1;
-    void *block = below[MP_DOMAIN_RAW].realloc(ctx, old, size);
-    mp_tls.asker = asker;
-    return block;
-}
-
 /* mem and obj. `zeroed` tells calloc from malloc; the constants fold in each instance. */
 
 /* pymalloc passes it on to the raw domain, where it is counted as the asker's. */
@@ -186,7 +59,7 @@ MP_INLINE void *ask_large(enum mp_domain domain, void *ctx, size_t size, bool ze
 {
     uint8_t asker = mp_tls.asker;
     mp_tls.asker = (uint8_t)(domain + 1);
-    void *block = ask(domain, ctx, size, zeroed);
+    void *block = mp_py_ask(domain, ctx, size, zeroed);
     mp_tls.asker = asker;
     return block;
 }
@@ -195,20 +68,20 @@ static MP_COLD void *ask_slow(enum mp_domain domain, enum how how, void *ctx, si
 {
     uint32_t due = mp_sample_due(size);
     if (MP_UNLIKELY(mp_tls.probe != NULL)) {
-        note_probed(domain, size);
+        mp_py_note_probed(domain, size);
     }
     if (how == HOW_WHOLE || (how == HOW_UNHOOKED && due != 0)) {
-        void *block = ask_masked(domain, ctx, how == HOW_WHOLE ? size : ROUNDED, zeroed);
+        void *block = mp_py_ask_masked(domain, ctx, how == HOW_WHOLE ? size : ROUNDED, zeroed);
         if (block == NULL && how == HOW_UNHOOKED) {
             mp_profile_count(MP_NOTE_REFUSED_513);
-            return ask_masked(domain, ctx, size, zeroed);
+            return mp_py_ask_masked(domain, ctx, size, zeroed);
         }
         if (due != 0 && block != NULL) {
             mp_sample_add(block, size, domain, due);
         }
         return block;
     }
-    void *block = ask(domain, ctx, size, zeroed);
+    void *block = mp_py_ask(domain, ctx, size, zeroed);
     if (due != 0 && block != NULL) {
         mp_sample_add(block, size, domain, due);
     }
@@ -219,13 +92,13 @@ MP_INLINE void *hook_ask(enum mp_domain domain, enum how how, void *ctx, size_t 
 {
     if (how == HOW_WHOLE) {
         if (MP_LIKELY(!mp_hot_count(size))) {
-            return ask_masked(domain, ctx, size, zeroed);
+            return mp_py_ask_masked(domain, ctx, size, zeroed);
         }
         return ask_slow(domain, how, ctx, size, zeroed);
     }
     if (MP_LIKELY(size - 1 < SMALL_MAX)) {
         if (MP_LIKELY(!mp_hot_count_some(size))) {
-            return ask(domain, ctx, size, zeroed);
+            return mp_py_ask(domain, ctx, size, zeroed);
         }
         return ask_slow(domain, how, ctx, size, zeroed);
     }
@@ -241,10 +114,10 @@ static MP_COLD void *realloc_slow(enum mp_domain domain, enum how how, void *ctx
         how != HOW_UNHOOKED && mp_hot_maybe_sampled(old) && mp_sample_forget(old, &row);
     uint32_t due = ran_out ? mp_sample_due(size) : 0;
     bool round = how == HOW_UNHOOKED && due != 0 && size - 1 < SMALL_MAX;
-    void *block = realloc_masked(domain, ctx, old, round ? ROUNDED : size);
+    void *block = mp_py_realloc_masked(domain, ctx, old, round ? ROUNDED : size);
     if (block == NULL && round) {
         mp_profile_count(MP_NOTE_REFUSED_513);
-        return realloc_masked(domain, ctx, old, size);
+        return mp_py_realloc_masked(domain, ctx, old, size);
     }
     if (block == NULL) {
         if (forgotten) {
@@ -260,7 +133,7 @@ MP_INLINE void *hook_realloc(enum mp_domain domain, enum how how, void *ctx, voi
 {
     bool ran_out = mp_hot_count(size);
     if (MP_LIKELY(!ran_out && (how == HOW_UNHOOKED || !mp_hot_maybe_sampled(old)))) {
-        return realloc_masked(domain, ctx, old, size);
+        return mp_py_realloc_masked(domain, ctx, old, size);
     }
     return realloc_slow(domain, how, ctx, old, size, ran_out);
 }
@@ -270,7 +143,7 @@ MP_INLINE void hook_free(enum mp_domain domain, void *ctx, void *block)
     if (mp_hot_maybe_sampled(block)) {
         mp_sample_drop(block);
     }
-    below[domain].free(ctx, block);
+    mp_py_below[domain].free(ctx, block);
 }
 
 static void boot(void);
@@ -330,8 +203,8 @@ static const struct mp_py_allocator obj_hooks[] = {
 static void publish_one(enum mp_domain domain, enum how how)
 {
     struct mp_py_allocator hooks = domain == MP_DOMAIN_MEM ? mem_hooks[how] : obj_hooks[how];
-    hooks.ctx = below[domain].ctx;
-    hooks.free = how == HOW_UNHOOKED ? below[domain].free : domain == MP_DOMAIN_MEM ? mem_free : obj_free;
+    hooks.ctx = mp_py_below[domain].ctx;
+    hooks.free = how == HOW_UNHOOKED ? mp_py_below[domain].free : domain == MP_DOMAIN_MEM ? mem_free : obj_free;
     mp_py.set_allocator((int)domain, &hooks);
 }
 
@@ -347,7 +220,7 @@ static size_t arrives(enum mp_domain domain, size_t size, void **ret_block)
 {
     struct mp_probe probe;
     mp_sample_probe_start(&probe, 0);
-    *ret_block = below[domain].malloc(below[domain].ctx, size);
+    *ret_block = mp_py_below[domain].malloc(mp_py_below[domain].ctx, size);
     mp_sample_probe_stop();
     return probe.size;
 }
@@ -359,7 +232,7 @@ static bool free_is_seen(void *block)
     mp_lock_take(&mp_profile.lock);
     int inserted = mp_live_insert(&mp_profile.live, &row, &old);
     mp_lock_release(&mp_profile.lock);
-    below[MP_DOMAIN_OBJ].free(below[MP_DOMAIN_OBJ].ctx, block);
+    mp_py_below[MP_DOMAIN_OBJ].free(mp_py_below[MP_DOMAIN_OBJ].ctx, block);
     mp_lock_take(&mp_profile.lock);
     bool left_behind = mp_live_remove(&mp_profile.live, (uintptr_t)block, &old);
     mp_lock_release(&mp_profile.lock);
@@ -370,11 +243,11 @@ static enum how self_test(void)
 {
     void *small, *rounded;
     /* The first block of a size may need a new arena, whose bookkeeping asks the raw domain for memory of its own. */
-    void *warm = below[MP_DOMAIN_OBJ].malloc(below[MP_DOMAIN_OBJ].ctx, SMALL_MAX);
+    void *warm = mp_py_below[MP_DOMAIN_OBJ].malloc(mp_py_below[MP_DOMAIN_OBJ].ctx, SMALL_MAX);
     size_t small_arrives = arrives(MP_DOMAIN_OBJ, SMALL_MAX, &small);
     size_t rounded_arrives = arrives(MP_DOMAIN_OBJ, ROUNDED, &rounded);
-    below[MP_DOMAIN_OBJ].free(below[MP_DOMAIN_OBJ].ctx, small);
-    below[MP_DOMAIN_OBJ].free(below[MP_DOMAIN_OBJ].ctx, warm);
+    mp_py_below[MP_DOMAIN_OBJ].free(mp_py_below[MP_DOMAIN_OBJ].ctx, small);
+    mp_py_below[MP_DOMAIN_OBJ].free(mp_py_below[MP_DOMAIN_OBJ].ctx, warm);
     bool seen = rounded != NULL && free_is_seen(rounded);
     bool pymalloc = small != NULL && small_arrives == 0 && rounded_arrives == ROUNDED;
     if (strcmp(allocator, "unknown") == 0) {
@@ -422,7 +295,7 @@ static bool in_place(enum mp_domain domain)
     struct mp_py_allocator top;
     mp_py.get_allocator((int)domain, &top);
     if (domain == MP_DOMAIN_RAW) {
-        return top.malloc == raw_count_malloc || top.malloc == raw_label_malloc;
+        return mp_py_raw_is(&top);
     }
     const struct mp_py_allocator *hooks = domain == MP_DOMAIN_MEM ? mem_hooks : obj_hooks;
     for (size_t how = 0; how < MP_COUNT(mem_hooks); how++) {
@@ -444,15 +317,11 @@ static const char *ask_name(void)
 /* Debug hooks below ask for more than they were asked: then the raw domain counts, and malloc is masked. */
 static void install_raw(void)
 {
-    mp_py.get_allocator(MP_DOMAIN_RAW, &below[MP_DOMAIN_RAW]);
-    void *ctx = below[MP_DOMAIN_RAW].ctx, *block = NULL;
+    mp_py.get_allocator(MP_DOMAIN_RAW, &mp_py_below[MP_DOMAIN_RAW]);
+    void *block = NULL;
     raw_labels = malloc_counts && arrives(MP_DOMAIN_RAW, ROUNDED, &block) == ROUNDED;
-    below[MP_DOMAIN_RAW].free(ctx, block);
-    struct mp_py_allocator raw = {ctx, raw_count_malloc, raw_count_calloc, raw_count_realloc, raw_count_free};
-    if (raw_labels) {
-        raw = (struct mp_py_allocator){ctx, raw_label_malloc, raw_label_calloc, raw_label_realloc,
-                                       below[MP_DOMAIN_RAW].free};
-    }
+    mp_py_below[MP_DOMAIN_RAW].free(mp_py_below[MP_DOMAIN_RAW].ctx, block);
+    struct mp_py_allocator raw = raw_labels ? mp_py_raw_label() : mp_py_raw_count();
     mp_py.set_allocator(MP_DOMAIN_RAW, &raw);
 }
 
@@ -472,8 +341,8 @@ void mp_py_hooks_install(void)
     if (!in_place(MP_DOMAIN_RAW)) {
         install_raw();
     }
-    mp_py.get_allocator(MP_DOMAIN_MEM, &below[MP_DOMAIN_MEM]);
-    mp_py.get_allocator(MP_DOMAIN_OBJ, &below[MP_DOMAIN_OBJ]);
+    mp_py.get_allocator(MP_DOMAIN_MEM, &mp_py_below[MP_DOMAIN_MEM]);
+    mp_py.get_allocator(MP_DOMAIN_OBJ, &mp_py_below[MP_DOMAIN_OBJ]);
     publish(HOW_BOOT);
 }
 
@@ -497,10 +366,10 @@ static bool is_reached(enum mp_domain domain)
 static void put_back(bool mem, bool obj)
 {
     if (mem) {
-        mp_py.get_allocator(MP_DOMAIN_MEM, &below[MP_DOMAIN_MEM]);
+        mp_py.get_allocator(MP_DOMAIN_MEM, &mp_py_below[MP_DOMAIN_MEM]);
     }
     if (obj) {
-        mp_py.get_allocator(MP_DOMAIN_OBJ, &below[MP_DOMAIN_OBJ]);
+        mp_py.get_allocator(MP_DOMAIN_OBJ, &mp_py_below[MP_DOMAIN_OBJ]);
     }
     enum how how = self_test();
     if (mem && obj) {

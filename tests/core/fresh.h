@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * A profile made anew for each test, with stacks that a test makes up, and a program's allocations as the hooks see them.
  *
- * core makes one profile a process and keeps it; a test wants another. So sample.c is included: what it remembers of the
+ * core makes one profile a process and keeps it; a test wants another. So sample.c and rooms.c are included: what they remember of the
  * last profile can be forgotten.
  */
 #ifndef MP_TESTS_CORE_FRESH_H
@@ -12,10 +12,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/rooms.c"
 #include "core/sample.c"
 
 #include "core/hot.h"
 #include "core/sections.h"
+#include "core/steer.h"
 
 /* A stack that the next sample finds: frames with these numbers, nearest first. */
 struct fresh_stack {
@@ -98,9 +100,8 @@ static inline void fresh_release(void)
     for (size_t i = 0; i < sizeof vecs / sizeof vecs[0]; i++) {
         mp_vec_release(vecs[i]);
     }
-    mp_sys_unmap(deep_frames, (size_t)deep_room * MP_FRAME_SIZE);
-    deep_frames = NULL;
-    deep_room = 0;
+    mp_sys_unmap(deep.frames, (size_t)deep.count * MP_FRAME_SIZE);
+    memset(&deep, 0, sizeof deep);
     memset(profile, 0, sizeof *profile);
     memset(why_nodes, 0, sizeof why_nodes);
     memset(&mp_tls, 0, sizeof mp_tls);
@@ -119,7 +120,7 @@ static inline int fresh_profile(uint64_t rate, uint32_t frames_max)
     int result = mp_profile_init(rate, frames_max);
     mp_profile.seed = 20240229;
     if (result == MP_OK) {
-        result = mp_sample_frames(frames_max);
+        result = mp_steer_frames(frames_max);
     }
     fresh_frame(1);
     return result;

@@ -109,7 +109,7 @@ static void child(int pipe)
     mp_sample_fork_child();
     alarm(20); /* a lock that stayed taken ends here */
     uint32_t before = mp_profile.live.index.rows;
-    bool right = mp_profile.lock.word == 0 && deep_lock.word == 0 && mp_profile.generation == 1 &&
+    bool right = mp_profile.lock.word == 0 && deep.lock.word == 0 && mp_profile.generation == 1 &&
                  mp_profile.lineage[1].pid == (uint64_t)getpid();
     uint64_t random = mp_tls.random;
     right = right && write(pipe, &random, sizeof random) == sizeof random;
@@ -181,7 +181,7 @@ static void a_fork_in_the_middle_of_a_sample(void **state)
     fresh_stack.meanwhile = fork_inside;
     fresh_alloc(0x2000, 8);
     assert_int_equal(mp_profile.lock.word, 0);
-    assert_int_equal(deep_lock.word, 0);
+    assert_int_equal(deep.lock.word, 0);
     assert_int_equal(mp_profile.live.index.rows, 2);
     assert_false(mp_tls.inside);
     assert_true(random_inside != before);

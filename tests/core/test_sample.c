@@ -5,7 +5,6 @@
  */
 #include "fresh.h"
 
-#include <math.h>
 #include <pthread.h>
 
 static int fresh(void **state)
@@ -80,9 +79,9 @@ static void off_records_none(void **state)
     assert_int_equal(mp_profile_set_rate(MP_RATE_OFF), MP_OK);
     assert_false(fresh_alloc(64, 1)); /* although it was drawn before */
     assert_false(fresh_alloc(96, 1));
-    assert_int_equal(mp_sample_rate(1), MP_OK); /* by this one: at once */
+    assert_int_equal(mp_steer_rate(1), MP_OK); /* by this one: at once */
     assert_true(fresh_alloc(64, 1));
-    assert_int_equal(mp_sample_rate(MP_RATE_OFF), MP_OK);
+    assert_int_equal(mp_steer_rate(MP_RATE_OFF), MP_OK);
     assert_false(fresh_alloc(96, 1));
 }
 
@@ -97,91 +96,11 @@ static void nothing_is_recorded_after_off(void **state)
     assert_true(fresh_alloc(0x2000, 8));
     struct mp_live_row row;
     assert_true(mp_sample_forget((const void *)0x2000, &row));
-    assert_int_equal(mp_sample_rate(MP_RATE_OFF), MP_OK);
+    assert_int_equal(mp_steer_rate(MP_RATE_OFF), MP_OK);
     mp_sample_add((const void *)0x1000, 8, MP_DOMAIN_OBJ, due);
     mp_sample_restore(&row);
     assert_int_equal(live_rows(), 0);
     assert_true(mp_profile.sites.live_bytes == 0);
-}
-
-/* A rate that another thread changes is in force within MP_LOOK_BYTES, and no block is drawn twice: the sums stay right, whatever
- * the moment of the change. */
-static void a_change_of_rate_is_noticed_and_unbiased(void **state)
-{
-    (void)state;
-    static const uint64_t rates[] = {1 << 20, 4096, 100000, 1, 512, 1 << 18};
-    enum { ROUNDS = 4000, BLOCKS = 24, SIZE = 3000 };
-    assert_int_equal(fresh_profile(rates[0], 128), MP_OK);
-    uint64_t address = 0x1000;
-    for (uint32_t round = 1; round <= ROUNDS; round++) {
-        assert_int_equal(mp_profile_set_rate(rates[round % MP_COUNT(rates)]), MP_OK);
-        for (int i = 0; i < BLOCKS; i++) {
-            fresh_alloc(address += 4096, SIZE);
-        }
-        assert_int_equal(mp_profile.rates[mp_tls.rate], rates[round % MP_COUNT(rates)]);
-    }
-    double truth = (double)ROUNDS * BLOCKS * SIZE;
-    double error = ((double)mp_profile.sites.live_bytes - truth) / sqrt(mp_profile.sites.live_var);
-    assert_true(error > -4.0 && error < 4.0);
-    assert_true(sqrt(mp_profile.sites.live_var) < truth / 20);
-}
-
-static void cleared_of_all(void **state)
-{
-    (void)state;
-    assert_int_equal(fresh_profile(1, 128), MP_OK);
-    for (uint32_t i = 1; i <= 5000; i++) {
-        fresh_frame(i % 50);
-        assert_true(fresh_alloc(i * 32, 10));
-    }
-    for (uint32_t i = 1; i <= 1000; i++) {
-        fresh_free(i * 32);
-    }
-    uint64_t bytes, peak;
-    mp_sample_totals(&bytes, &peak);
-    assert_int_equal(bytes, 40000);
-    assert_int_equal(peak, 50000);
-    mp_sample_reset_peak();
-    mp_sample_totals(&bytes, &peak);
-    assert_int_equal(peak, 40000);
-    struct mp_live_row row;
-    assert_true(mp_sample_find((const void *)(2000 * 32), &row));
-    assert_int_equal(row.size, 10);
-    assert_false(mp_sample_find((const void *)32, &row));
-    assert_int_equal(mp_sample_clear(), 4000);
-    mp_sample_totals(&bytes, &peak);
-    assert_int_equal(bytes, 0);
-    assert_int_equal(peak, 0);
-    assert_false(mp_sample_find((const void *)(2000 * 32), &row));
-    assert_false(mp_hot_maybe_sampled((const void *)(2000 * 32)));
-    for (uint32_t id = 1; id <= 50; id++) {
-        double peak_bytes, peak_var;
-        assert_int_equal(fresh_site(id)->alloc_samples, 0);
-        mp_sites_peak(&mp_profile.sites, fresh_site(id), &peak_bytes, &peak_var);
-        assert_true(peak_bytes == 0.0 && peak_var == 0.0);
-    }
-    assert_true(fresh_alloc(0x1000, 10)); /* as before */
-    mp_sample_totals(&bytes, &peak);
-    assert_int_equal(peak, 10);
-}
-
-static void frames_may_change(void **state)
-{
-    (void)state;
-    assert_int_equal(fresh_profile(1, 2), MP_OK);
-    fresh_stack = (struct fresh_stack){.frames = {7, 8, 9}, .count = 3};
-    assert_true(fresh_alloc(0x1000, 8));
-    uint32_t cut = (uint32_t)fresh_count(MP_NOTE_STACKS_CUT);
-    assert_int_equal(mp_sample_frames(1000), MP_OK);
-    assert_true(fresh_alloc(0x2000, 8));
-    assert_int_equal(fresh_count(MP_NOTE_STACKS_CUT), cut);
-    mp_sys_map_fail_after(0);
-    assert_int_equal(mp_sample_frames(2000), MP_ERR_MEMORY);
-    mp_sys_map_fail_after(-1);
-    assert_int_equal(mp_profile.frames_max, 1000);
-    assert_int_equal(mp_sample_frames(1), MP_OK);
-    assert_true(fresh_alloc(0x3000, 8));
-    assert_int_equal(fresh_count(MP_NOTE_STACKS_CUT), cut + 1);
 }
 
 static void a_row_says_it_all(void **state)
@@ -247,7 +166,7 @@ static void deep_stacks_are_cut(void **state)
     static const uint32_t limits[] = {1, 2, 127, 128, 129, 1500};
     for (size_t l = 0; l < MP_COUNT(limits); l++) {
         assert_int_equal(fresh_profile(1, limits[l]), MP_OK);
-        assert_int_equal(deep_frames != NULL, limits[l] > MP_STACK_INLINE);
+        assert_int_equal(deep.frames != NULL, limits[l] > MP_STACK_INLINE);
         for (uint32_t depth = limits[l]; depth <= limits[l] + 1; depth++) {
             fresh_stack = (struct fresh_stack){.count = depth};
             for (uint32_t i = 0; i < depth; i++) {
@@ -485,8 +404,8 @@ static void memory_refused_is_counted(void **state)
         fresh_release();
         mp_sample_source(&fresh_source);
         mp_sys_map_fail_after(granted);
-        int result = mp_profile_init(1, 500) < 0 ? MP_ERR_MEMORY : mp_sample_frames(500);
-        assert_int_equal(mp_profile.ready && deep_frames != NULL, result == MP_OK);
+        int result = mp_profile_init(1, 500) < 0 ? MP_ERR_MEMORY : mp_steer_frames(500);
+        assert_int_equal(mp_profile.ready && deep.frames != NULL, result == MP_OK);
         if (result == MP_OK) {
             inits++;
             for (uint32_t i = 1; i <= 20000; i++) {
@@ -581,9 +500,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(rate_1_records_each, fresh, done),
         cmocka_unit_test_setup_teardown(off_records_none, fresh, done),
         cmocka_unit_test_setup_teardown(nothing_is_recorded_after_off, fresh, done),
-        cmocka_unit_test_setup_teardown(a_change_of_rate_is_noticed_and_unbiased, fresh, done),
-        cmocka_unit_test_setup_teardown(cleared_of_all, fresh, done),
-        cmocka_unit_test_setup_teardown(frames_may_change, fresh, done),
         cmocka_unit_test_setup_teardown(a_row_says_it_all, fresh, done),
         cmocka_unit_test_setup_teardown(why_there_is_no_stack, fresh, done),
         cmocka_unit_test_setup_teardown(deep_stacks_are_cut, fresh, done),

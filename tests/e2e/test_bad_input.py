@@ -26,6 +26,7 @@ NONSENSE = [
     ("MPROFILEINTERVAL", "often"), ("MPROFILEINTERVAL", "5 parsecs"), ("MPROFILEINTERVAL", "-5s"),
     ("MPROFILEKEEP", "none of it"), ("MPROFILEKEEP", "-3"),
     ("MPROFILECHILDREN", "three"), ("MPROFILEARGV", "x"), ("MPROFILENATIVE", "y es"),
+    ("MPROFILEMEMORY", "1k"),
     ("MPROFILEOUT", "x%q.bin"), ("MPROFILEOUT", "x%"),
 ]
 

@@ -37,6 +37,8 @@ _NOT_SEEN = "what C code takes from malloc or mmap by itself: the library was no
 _NOTES = {
     "stacks_cut": "stacks were deeper than the frame limit (MPROFILEFRAMES): "
     "their outermost frames are cut",
+    "thinned": "times the profiler's own memory reached its budget (MPROFILEMEMORY): it doubled "
+    "its rate and kept every other sample, without bias; errors are larger",
     "refused_513": "small blocks could not be asked for as 513 bytes, "
     "and were asked for at their true size",
 }

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT
+ * The budget: memory stops growing, sums stay true and state their errors, and it is said.
+ */
+#include "fresh.h"
+
+#include <math.h>
+
+#include "core/thin.c"
+
+static int done(void **state)
+{
+    (void)state;
+    fresh_release();
+    memset(&thin, 0, sizeof thin);
+    budget = 0;
+    return 0;
+}
+
+/* Live blocks of mixed sizes on a few lines; what the program does after each allocation. */
+static double allocate(uint64_t *address, uint32_t count)
+{
+    double truth = 0.0;
+    for (uint32_t i = 0; i < count; i++) {
+        static const size_t sizes[] = {16, 64, 400, 3000};
+        size_t size = sizes[i % MP_COUNT(sizes)];
+        fresh_frame(i % 5);
+        if (fresh_alloc(*address, size)) {
+            mp_thin_look();
+        }
+        *address += 4096;
+        truth += (double)size;
+    }
+    return truth;
+}
+
+static void sums_stay_true(void **state)
+{
+    (void)state;
+    double errors = 0.0, squares = 0.0;
+    enum { ROUNDS = 40 };
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        assert_int_equal(fresh_profile(round % 2 == 0 ? 1 : 256, 128), MP_OK);
+        mp_profile.seed += round;
+        memset(&thin, 0, sizeof thin);
+        mp_thin_budget(mp_profile_own_bytes() + (512u << 10));
+        uint64_t address = 0x1000;
+        double truth = allocate(&address, 60000);
+        assert_true(fresh_count(MP_NOTE_THINNED) >= 1);
+        assert_true(mp_profile.rates[mp_profile.rate] >= (round % 2 == 0 ? 128 : 512));
+        double error = ((double)mp_profile.sites.live_bytes - truth) / sqrt(mp_profile.sites.live_var);
+        errors += error;
+        squares += error * error;
+    }
+    assert_true(fabs(errors / ROUNDS) < 4.0 / sqrt(ROUNDS));
+    assert_true(squares / ROUNDS > 0.4 && squares / ROUNDS < 2.0);
+}
+
+/* The heap grows a hundredfold; we do not. */
+static void memory_stays_near_the_budget(void **state)
+{
+    (void)state;
+    assert_int_equal(fresh_profile(1, 128), MP_OK);
+    uint64_t given = mp_profile_own_bytes() + (1u << 20), address = 0x1000;
+    mp_thin_budget(given);
+    allocate(&address, 1000000); /* a million rows would be 60 MB */
+    assert_true(mp_profile_own_bytes() < given + (1 + fresh_count(MP_NOTE_THINNED)) * given / 15);
+    assert_in_range(fresh_count(MP_NOTE_THINNED), 3, 15);
+    assert_int_equal(fresh_count(MP_LOST_MEMORY), 0);
+}
+
+static void frees_are_seen_as_before(void **state)
+{
+    (void)state;
+    assert_int_equal(fresh_profile(1, 128), MP_OK);
+    uint64_t address = 0x1000;
+    mp_thin_budget(mp_profile_own_bytes() + (512u << 10));
+    allocate(&address, 100000);
+    assert_true(fresh_count(MP_NOTE_THINNED) >= 1);
+    for (uint64_t at = 0x1000; at < address; at += 4096) {
+        fresh_free(at);
+    }
+    assert_int_equal(mp_profile.live.index.rows, 0);
+    assert_true(mp_profile.sites.live_bytes == 0);
+    for (uint32_t i = 1; i < mp_vec_count(&mp_profile.sites.rows); i++) {
+        assert_true(fresh_site(i)->live_bytes == 0);
+    }
+}
+
+static void no_budget_no_thinning(void **state)
+{
+    (void)state;
+    assert_int_equal(fresh_profile(1, 128), MP_OK);
+    uint64_t address = 0x1000;
+    mp_thin_budget(0);
+    allocate(&address, 50000);
+    assert_int_equal(fresh_count(MP_NOTE_THINNED), 0);
+    assert_int_equal(mp_profile.live.index.rows, 50000);
+    assert_int_equal(mp_profile.rates[mp_profile.rate], 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(sums_stay_true, done),
+        cmocka_unit_test_teardown(memory_stays_near_the_budget, done),
+        cmocka_unit_test_teardown(frees_are_seen_as_before, done),
+        cmocka_unit_test_teardown(no_budget_no_thinning, done),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
