@@ -27,8 +27,9 @@ FILE_NAME = "libmprofile.so"
 _U32, _U64, _TEXT, _INT = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_char_p, ctypes.c_int
 _SIZE, _BUFFER = ctypes.c_size_t, ctypes.c_void_p
 
-#: Name without `mprofile_`: (called with the GIL, result, arguments). Where arguments are None they
-#: are not converted, so that a call allocates nothing: see `traced`.
+#: Name without `mprofile_`: (called with the GIL, result, arguments). Arguments of None are
+#: not converted, so that the call allocates nothing: where every allocation is recorded, asking
+#: what there is must not change it.
 _FUNCTIONS: Dict[str, Tuple[bool, Any, Optional[List[Any]]]] = {
     "attach": (True, _TEXT, []),
     "sees_malloc": (True, _INT, []),
@@ -41,7 +42,7 @@ _FUNCTIONS: Dict[str, Tuple[bool, Any, Optional[List[Any]]]] = {
     "reset_peak": (True, None, []),
     "own_bytes": (True, _U64, []),
     "traceback": (True, _SIZE, [_U64, _BUFFER, _SIZE]),
-    "dump_fd": (False, _INT, [_INT]),
+    "dump_fd": (False, _INT, None),
     "dump": (False, _INT, [_TEXT, _BUFFER, _SIZE]),
 }
 
@@ -89,8 +90,8 @@ class Library:
     def traced(self) -> Tuple[int, int]:
         """Estimated bytes alive now, and the most so far.
 
-        Everything the call needs is made beforehand: where every allocation is recorded, what is
-        asked must not change by the asking. Two threads at once may get each other's, later, answer.
+        What the call needs is made beforehand, so that it allocates nothing. Two threads at once
+        may get each other's, later, answer.
         """
         self._traced(*self._pair)
         return self._current.value, self._peak.value
