@@ -373,8 +373,8 @@ MP_COLD void mp_sample_add(const void *block, size_t size, enum mp_domain domain
 
 MP_COLD bool mp_sample_forget(const void *block, struct mp_live_row *ret_row)
 {
-    if (block == NULL) {
-        return false;
+    if (block == NULL || !__atomic_load_n(&mp_profile.ready, __ATOMIC_ACQUIRE)) {
+        return false; /* before there are tables, a pin (live.h) may ask for every block */
     }
     if (mp_tls.inside) {
         mp_profile_count(MP_LOST_FREES);

@@ -16,9 +16,11 @@
 #include <link.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "core/hot.h"
 #include "core/sample.h"
+#include "preload/real.h"
 
 #define BOOT_SIZE (32u * 1024)
 
@@ -73,11 +75,6 @@ static size_t boot_size(const void *block)
     return size;
 }
 
-static void *next(const char *name)
-{
-    return dlsym(RTLD_NEXT, name);
-}
-
 /* Finds all of them. What is missing keeps its boot function, which then says "no memory". */
 static void look(void)
 {
@@ -85,13 +82,13 @@ static void look(void)
     struct family found = real;
     void *address;
 #define MP_MALLOC_SYMBOL(result, name, parameters, arguments)                                      \
-    address = next(#name);                                                                         \
+    address = mp_real_next(#name);                                                                  \
     if (address != NULL) {                                                                         \
         found.name = (result(*) parameters)address;                                                \
     }
 #include "preload/malloc.def"
 #undef MP_MALLOC_SYMBOL
-    address = next("free");
+    address = mp_real_next("free");
     if (address != NULL) {
         found.free = (void (*)(void *))address;
     }
