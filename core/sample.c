@@ -44,7 +44,7 @@ static uint32_t why_nodes[MP_WHYS]; /* made when first needed; guarded by the pr
 
 void mp_sample_source(const struct mp_stack_source *stacks)
 {
-    source = stacks;
+    __atomic_store_n(&source, stacks, __ATOMIC_RELEASE);
 }
 
 void mp_sample_after(void (*look)(uint64_t now_ms))
@@ -107,8 +107,8 @@ static void leave(uint64_t left)
     }
 }
 
-/* The self-test's: at attach, before there are other threads. */
-static bool probing;
+/* The self-test's: of the interpreter's thread. Others may be there already, of libraries that started them. */
+static const struct mp_tls *probing;
 static size_t probe_seen;
 static uint64_t probe_left;
 
@@ -116,13 +116,13 @@ void mp_sample_probe_start(void)
 {
     probe_left = mp_tls.left;
     probe_seen = 0;
-    probing = true;
+    probing = &mp_tls;
     mp_tls.left = 0;
 }
 
 size_t mp_sample_probe_stop(void)
 {
-    probing = false;
+    probing = NULL;
     mp_tls.left = probe_left;
     return probe_seen;
 }
@@ -155,11 +155,11 @@ MP_COLD uint32_t mp_sample_due(size_t size)
     if (mp_tls.inside || mp_tls.left > MP_LEFT_NEVER / 2) {
         return 0;
     }
-    if (MP_UNLIKELY(probing)) {
-        probe_seen = size;
+    if (MP_UNLIKELY(probing == &mp_tls)) {
+        probe_seen = probe_seen != 0 ? probe_seen : size; /* what it asks for in its turn comes after */
         return 0;
     }
-    if (!mp_profile.ready) { /* no Python yet, or never */
+    if (!__atomic_load_n(&mp_profile.ready, __ATOMIC_ACQUIRE)) { /* no Python yet, or never */
         mp_tls.left = OFF_DISTANCE;
         return 0;
     }
@@ -251,7 +251,7 @@ static int64_t stack_node_locked(const struct mp_stack *stack)
     }
     for (uint32_t i = stack->count; i-- > 0 && node >= 0;) {
         const char *frame = (const char *)stack->frames + (size_t)i * MP_FRAME_SIZE;
-        node = source->intern_locked(frame, (uint32_t)node);
+        node = stack->source->intern_locked(frame, (uint32_t)node);
     }
     return node;
 }
@@ -300,7 +300,7 @@ static int add_locked(const struct mp_stack *stack, struct mp_live_row *row, enu
 
 static void take(struct mp_stack *stack, const void *block, size_t size, enum mp_domain domain, uint32_t due)
 {
-    source->collect(stack, domain);
+    stack->source->collect(stack, domain);
     if (stack->why != MP_WHY_NONE && stack->why != MP_WHY_NO_THREAD && stack->why != MP_WHY_NO_FRAME) {
         mp_profile_count(MP_LOST_STACKS);
     }
@@ -310,18 +310,20 @@ static void take(struct mp_stack *stack, const void *block, size_t size, enum mp
     mp_lock_take(&mp_profile.lock);
     int result = add_locked(stack, &row, domain, now_ms);
     mp_lock_release(&mp_profile.lock);
-    source->done(stack);
+    stack->source->done(stack);
     if (result < 0) {
         mp_profile_count(MP_LOST_MEMORY);
     }
 }
 
 /* What a wide source needs is too much for the stack of a thread that was given 16 kB. */
-static void take_wide(const void *block, size_t size, enum mp_domain domain, uint32_t due)
+static void take_wide(const struct mp_stack_source *from, const void *block, size_t size, enum mp_domain domain,
+                      uint32_t due)
 {
     uint32_t place = mp_hash_u64((uintptr_t)&mp_tls) % WIDE_PLACES;
     mp_lock_take(&wide[place].lock);
-    struct mp_stack stack = {.frames = wide[place].frames,
+    struct mp_stack stack = {.source = from,
+                             .frames = wide[place].frames,
                              .max = mp_profile.frames_max,
                              .scratch = (char *)wide[place].frames + (size_t)mp_profile.frames_max * MP_FRAME_SIZE};
     take(&stack, block, size, domain, due);
@@ -329,18 +331,19 @@ static void take_wide(const void *block, size_t size, enum mp_domain domain, uin
 }
 
 /* The frames lie on this function's stack: 2 kB, and only while a sample is taken. */
-static __attribute__((noinline)) void take_inline(const void *block, size_t size, enum mp_domain domain,
-                                                  uint32_t due)
+static __attribute__((noinline)) void take_inline(const struct mp_stack_source *from, const void *block,
+                                                  size_t size, enum mp_domain domain, uint32_t due)
 {
     uint64_t frames[MP_STACK_INLINE * MP_FRAME_SIZE / sizeof(uint64_t)];
-    struct mp_stack stack = {.frames = frames, .max = mp_profile.frames_max};
+    struct mp_stack stack = {.source = from, .frames = frames, .max = mp_profile.frames_max};
     take(&stack, block, size, domain, due);
 }
 
-static void take_deep(const void *block, size_t size, enum mp_domain domain, uint32_t due)
+static void take_deep(const struct mp_stack_source *from, const void *block, size_t size, enum mp_domain domain,
+                      uint32_t due)
 {
     mp_lock_take(&deep_lock);
-    struct mp_stack stack = {.frames = deep_frames, .max = mp_profile.frames_max};
+    struct mp_stack stack = {.source = from, .frames = deep_frames, .max = mp_profile.frames_max};
     take(&stack, block, size, domain, due);
     mp_lock_release(&deep_lock);
 }
@@ -355,15 +358,16 @@ MP_COLD void mp_sample_add(const void *block, size_t size, enum mp_domain domain
         look_before();
     }
     uint64_t left = enter();
-    if (source->prepare != NULL) {
-        source->prepare();
+    const struct mp_stack_source *from = __atomic_load_n(&source, __ATOMIC_ACQUIRE);
+    if (from->prepare != NULL) {
+        from->prepare();
     }
-    if (source->wide) {
-        take_wide(block, size, domain, due);
+    if (from->wide) {
+        take_wide(from, block, size, domain, due);
     } else if (deep_frames == NULL) {
-        take_inline(block, size, domain, due);
+        take_inline(from, block, size, domain, due);
     } else {
-        take_deep(block, size, domain, due);
+        take_deep(from, block, size, domain, due);
     }
     leave(left);
     if (look_after != NULL) {

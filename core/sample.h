@@ -33,6 +33,7 @@ enum mp_why {
 
 /* A stack on its way from the thread to the tree. What a frame is, only its source knows. */
 struct mp_stack {
+    const struct mp_stack_source *source; /* that it comes from: another may be set meanwhile */
     void *frames;   /* room for max frames of MP_FRAME_SIZE bytes, nearest first */
     uint32_t max;
     uint32_t count;
@@ -56,7 +57,7 @@ struct mp_stack_source {
     bool wide;
 };
 
-/* Set at attach, before the first hook runs. */
+/* Set at attach, before the first hook runs; and once more where native stacks are wanted. */
 void mp_sample_source(const struct mp_stack_source *source);
 /* Called after a sample, outside all locks, with the sample clock: for snapshots that time triggers. */
 void mp_sample_after(void (*look)(uint64_t now_ms));
@@ -77,7 +78,7 @@ void mp_sample_add(const void *block, size_t size, enum mp_domain domain, uint32
 bool mp_sample_forget(const void *block, struct mp_live_row *ret_row);
 /* The same for a free, which has no use for the row. */
 void mp_sample_drop(const void *block);
-/* For a self-test: between these two, what this thread asks for is not sampled but seen. _stop returns the size last seen
+/* For a self-test: between these two, what this thread asks for is not sampled but seen. _stop returns the size first seen
  * by mp_sample_due, or 0. */
 void mp_sample_probe_start(void);
 size_t mp_sample_probe_stop(void);

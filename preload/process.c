@@ -194,7 +194,8 @@ static bool start_core(void)
     }
     interval_due_ms = next_interval(0);
     mp_sample_after(look_after_sample);
-    if (mp_profile_init(mp_options.rate, mp_options.frames) < 0 || mp_sample_deep(mp_options.frames) < 0) {
+    /* With the tables there are samples, of threads that others have started. */
+    if (mp_sample_deep(mp_options.frames) < 0 || mp_profile_init(mp_options.rate, mp_options.frames) < 0) {
         return false;
     }
     start_native(no_native);

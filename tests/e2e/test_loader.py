@@ -256,6 +256,71 @@ def test_constructors_that_allocate(python, run, tmp_path, order, first):
     assert len(RawFile(program.path(2)).samples(1000034)) == 1, "the snapshot of the end"
 
 
+#: A tracer's thread: it allocates all the time, also while the profiler and the interpreter come to life.
+BUSY = r"""
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+
+static int stop, turns;
+
+static void *work(void *unused)
+{
+    while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+        free(malloc(3000017)); /* more than any distance before there is a rate: each is looked at */
+        free(malloc(40));
+        __atomic_fetch_add(&turns, 1, __ATOMIC_RELAXED);
+    }
+    return unused;
+}
+
+static pthread_t threads[2];
+
+static __attribute__((constructor)) void start(void)
+{
+    for (int i = 0; i < 2; i++) {
+        pthread_create(&threads[i], NULL, work, NULL);
+    }
+    while (__atomic_load_n(&turns, __ATOMIC_RELAXED) < 10) {
+        sched_yield();
+    }
+}
+
+int finish(void)
+{
+    __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    return 95;
+}
+"""
+
+
+@pytest.mark.few
+@pytest.mark.parametrize("rate", ["1", "128k"])
+def test_a_thread_that_allocates_before_we_are_there(python, run, tmp_path, rate):
+    """What the self-tests look at is their own thread's: ten starts, and each is hooked as if alone."""
+    busy = cc.library(BUSY, tmp_path / "busy.so")
+    source = """
+        import ctypes, sys
+        kept = [bytes(100000) for _ in range(300)]  # @kept
+        assert ctypes.CDLL("./busy.so").finish() == 95
+        print('ready', flush=True)
+        sys.stdin.read()
+        """
+    alone = run(python, source.replace("assert", "0 and"), env={"MPROFILERATE": rate}, name="alone.py").ready()
+    head = RawFile(alone.dump()).head
+    for turn in range(10):
+        program = run(python, source, env={"MPROFILERATE": rate, "LD_PRELOAD": "%s:%s" % (LIBRARY, busy)}).ready()
+        path = program.dump()
+        raw = RawFile(path)
+        assert (raw.head["python.alloc"], raw.head["python.free"]) == (head["python.alloc"], head["python.free"])
+        assert by_line(path)["app.py", marks(source)["kept"]].size == pytest.approx(300 * 100033, rel=0.2)
+        assert not raw.samples(3000017) and not lost(raw)
+        ended_well(program)
+
+
 #: dlsym, interposed: allocates around each call. `naive`: the real one takes the interposer for the caller, so that RTLD_NEXT
 #: means "after the interposer"; else it is called by a jump.
 DLSYM = r"""
