@@ -287,9 +287,10 @@ MP_EXPORT char *setlocale(int category, const char *locale)
     return mp_real_setlocale(category, locale);
 }
 
+/* Only the thread that ends the interpreter takes the snapshot: while another did, everything would go. */
 void mp_process_look(void)
 {
-    if (MP_LIKELY(!attached) || !mp_py_finalizing() || exit_taken) {
+    if (MP_LIKELY(!attached) || !mp_py_finalizing() || exit_taken || !mp_py_holds()) {
         return;
     }
     exit_taken = true;

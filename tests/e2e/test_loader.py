@@ -563,6 +563,91 @@ def test_thread_locals_of_cpp(python, run, tmp_path):
     assert len([one for one in RawFile(program.path(2)).samples(334) if one.domain == 3]) == 100
 
 
+#: All of the last moments, in order. Preloaded behind us its destructor runs after ours.
+LAST = r"""
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static char *early[64];
+
+static void say(const char *word)
+{
+    for (int i = 1; i < 200; i++) {
+        char *block = malloc((size_t)i * 997);
+        block = realloc(block, (size_t)i * 1499);
+        memset(block, 1, 10);
+        free(block);
+    }
+    void *map = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    munmap(map, 1 << 20);
+    if (write(1, word, strlen(word)) < 0) {
+        _exit(96);
+    }
+}
+
+static void at_exit(void) { say("atexit "); }
+static void on_exit_too(int status, void *unused) { (void)unused; say(status == 7 ? "on_exit " : "?"); }
+
+/* Goes on until the process is gone. */
+static void *endless(void *unused)
+{
+    for (size_t i = 0;; i++) {
+        free(malloc(i % 3000));
+    }
+    return unused;
+}
+
+void arm(int threads)
+{
+    atexit(at_exit);
+    on_exit(on_exit_too, NULL);
+    for (int i = 0; i < threads; i++) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, endless, NULL);
+    }
+}
+
+static __attribute__((constructor)) void come(void)
+{
+    for (int i = 0; i < 64; i++) {
+        early[i] = malloc(100 + (size_t)i * 1000);
+    }
+}
+
+static __attribute__((destructor)) void go(void)
+{
+    for (int i = 0; i < 64; i++) {
+        free(early[i]);
+    }
+    say("destructor\n");
+}
+"""
+
+
+@pytest.mark.few
+@pytest.mark.parametrize("order", ["before", "after", "loaded"])
+@pytest.mark.parametrize("threads", [0, 2])
+def test_the_end_of_the_process(python, run, tmp_path, threads, order):
+    last = cc.library(LAST, tmp_path / "last.so")
+    libraries = {"before": (last, LIBRARY), "after": (LIBRARY, last), "loaded": (LIBRARY,)}[order]
+    program = run(python, """
+        import ctypes, sys
+        ctypes.CDLL("./last.so").arm(int(sys.argv[1]))
+        kept = bytes(1000001)
+        print('ready', flush=True)
+        sys.stdin.read()
+        sys.exit(7)
+        """, args=[str(threads)], env={**preload(*libraries), "MPROFILEEXIT": "1"}).ready()
+    ended_well(program, 7)
+    assert program.stdout == "on_exit atexit destructor\n"
+    assert len(RawFile(program.path(1)).samples(1000034)) == 1
+    assert sorted(path.name for path in tmp_path.glob("mprofile*")) == [program.path(1).name]
+
+
 # Thread-local storage.
 
 #: What glibc holds in reserve for the initial-exec storage of libraries that are loaded while the program runs is 512 bytes, unless a
