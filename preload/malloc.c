@@ -201,12 +201,28 @@ static int find_allocator(struct dl_phdr_info *info, size_t size, void *serving)
     return 1;
 }
 
+/* Of a program that is not position-independent a function may be an entry of its own (see above); rarely all of these. */
+static void *find_first(void)
+{
+    static const char *const names[] = {"malloc", "memalign", "aligned_alloc", "posix_memalign", "calloc", "realloc"};
+    Dl_info program, there;
+    bool known = dladdr((const void *)getauxval(AT_PHDR), &program) != 0;
+    for (size_t i = 0; known && i < MP_COUNT(names); i++) {
+        void *address = dlsym(RTLD_DEFAULT, names[i]);
+        if (address != NULL && !mp_real_is_us(address) && dladdr(address, &there) != 0 &&
+            there.dli_fbase != program.dli_fbase) {
+            return address;
+        }
+    }
+    return dlsym(RTLD_DEFAULT, "malloc"); /* it is the program's own */
+}
+
 void mp_malloc_learn(void)
 {
     Dl_info info;
     looked();
     /* Behind us, or, where another comes first, that one. */
-    void *serving = mp_malloc_is_ours() ? (void *)(uintptr_t)real.malloc : dlsym(RTLD_DEFAULT, "malloc");
+    void *serving = mp_malloc_is_ours() ? (void *)(uintptr_t)real.malloc : find_first();
     dl_iterate_phdr(find_allocator, serving);
     is_glibc = dladdr(serving, &info) != 0 && strstr(info.dli_fname, "/libc.so.6") != NULL;
 }
