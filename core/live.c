@@ -169,6 +169,15 @@ int mp_live_insert(struct mp_live *live, const struct mp_live_row *row, struct m
     return MP_OK;
 }
 
+void mp_live_shrink(struct mp_live *live)
+{
+    if (live->index.rows == 0) {
+        mp_vec_truncate(&live->rows, 1);
+        live->free_row = 0;
+        live->filled = 1; /* of a larger filter: it is empty, too */
+    }
+}
+
 bool mp_live_find(struct mp_live *live, uint64_t address, struct mp_live_row *ret_row)
 {
     uint32_t *link = find(live, address);

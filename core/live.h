@@ -51,6 +51,8 @@ void mp_live_pin(uint64_t address);
 /* Puts *row in. MP_OK; a negative enum mp_err; or 1 where the address was known: then *ret_old is the sample that it
  * replaces. */
 int mp_live_insert(struct mp_live *live, const struct mp_live_row *row, struct mp_live_row *ret_old);
+/* Gives memory back where no sample is left. */
+void mp_live_shrink(struct mp_live *live);
 /* The sample at this address to *ret_row; false where there is none. */
 bool mp_live_find(struct mp_live *live, uint64_t address, struct mp_live_row *ret_row);
 /* Takes the sample at this address out and writes it to *ret_row; false where there is none. */

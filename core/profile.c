@@ -42,7 +42,7 @@ int mp_profile_init(uint64_t rate, uint32_t frames_max)
         mp_vec_push(&profile->threads) < 0) {
         return MP_ERR_MEMORY;
     }
-    profile->ready = true;
+    __atomic_store_n(&profile->ready, true, __ATOMIC_RELEASE); /* other threads may look already */
     return MP_OK;
 }
 

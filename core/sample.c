@@ -37,7 +37,7 @@ static uint32_t why_nodes[MP_WHYS]; /* made when first needed; guarded by the pr
 
 void mp_sample_source(const struct mp_stack_source *stacks)
 {
-    source = stacks;
+    __atomic_store_n(&source, stacks, __ATOMIC_RELEASE);
 }
 
 void mp_sample_after(void (*look)(uint64_t now_ms))
@@ -156,13 +156,14 @@ MP_COLD uint32_t mp_sample_due(size_t size)
         return 0;
     }
     if (MP_UNLIKELY(mp_tls.probe != NULL)) {
-        if (mp_tls.probe->want == 0 || mp_tls.probe->want == size) {
+        /* What the request asks for in its turn comes after. */
+        if (mp_tls.probe->size == 0 && (mp_tls.probe->want == 0 || mp_tls.probe->want == size)) {
             mp_tls.probe->size = size;
             mp_tls.probe->asker = mp_tls.asker;
         }
         return 0;
     }
-    if (!mp_profile.ready) { /* no Python yet, or never */
+    if (!__atomic_load_n(&mp_profile.ready, __ATOMIC_ACQUIRE)) { /* no Python yet, or never */
         mp_tls.left = NEVER_LOOK;
         return 0;
     }
@@ -239,7 +240,7 @@ static int64_t stack_node_locked(const struct mp_stack *stack)
     }
     for (uint32_t i = stack->count; i-- > 0 && node >= 0;) {
         const char *frame = (const char *)stack->frames + (size_t)i * MP_FRAME_SIZE;
-        node = source->intern_locked(frame, (uint32_t)node);
+        node = stack->source->intern_locked(frame, (uint32_t)node);
     }
     return node;
 }
@@ -291,7 +292,7 @@ static int add_locked(const struct mp_stack *stack, struct mp_live_row *row, enu
 
 static void take(struct mp_stack *stack, const void *block, size_t size, enum mp_domain domain, uint32_t due)
 {
-    source->collect(stack, domain);
+    stack->source->collect(stack, domain);
     if (stack->why != MP_WHY_NONE && stack->why != MP_WHY_NO_THREAD && stack->why != MP_WHY_NO_FRAME) {
         mp_profile_count(MP_LOST_STACKS);
     }
@@ -301,18 +302,20 @@ static void take(struct mp_stack *stack, const void *block, size_t size, enum mp
     mp_lock_take(&mp_profile.lock);
     int result = add_locked(stack, &row, domain, now_ms);
     mp_lock_release(&mp_profile.lock);
-    source->done(stack);
+    stack->source->done(stack);
     if (result < 0) {
         mp_profile_count(MP_LOST_MEMORY);
     }
 }
 
 /* What a wide source needs is too much for the stack of a thread that was given 16 kB. */
-static void take_wide(uint32_t max, const void *block, size_t size, enum mp_domain domain, uint32_t due)
+static void take_wide(const struct mp_stack_source *from, uint32_t max, const void *block, size_t size,
+                      enum mp_domain domain, uint32_t due)
 {
     struct mp_room *room = mp_room_wide();
     max = max < room->count ? max : room->count;
-    struct mp_stack stack = {.frames = room->frames,
+    struct mp_stack stack = {.source = from,
+                             .frames = room->frames,
                              .max = max,
                              .scratch = (char *)room->frames + (size_t)max * MP_FRAME_SIZE};
     take(&stack, block, size, domain, due);
@@ -320,18 +323,19 @@ static void take_wide(uint32_t max, const void *block, size_t size, enum mp_doma
 }
 
 /* The frames lie on this function's stack: 2 kB, and only while a sample is taken. */
-static __attribute__((noinline)) void take_inline(uint32_t max, const void *block, size_t size,
-                                                  enum mp_domain domain, uint32_t due)
+static __attribute__((noinline)) void take_inline(const struct mp_stack_source *from, uint32_t max, const void *block,
+                                                  size_t size, enum mp_domain domain, uint32_t due)
 {
     uint64_t frames[MP_STACK_INLINE * MP_FRAME_SIZE / sizeof(uint64_t)];
-    struct mp_stack stack = {.frames = frames, .max = max};
+    struct mp_stack stack = {.source = from, .frames = frames, .max = max};
     take(&stack, block, size, domain, due);
 }
 
-static void take_deep(uint32_t max, const void *block, size_t size, enum mp_domain domain, uint32_t due)
+static void take_deep(const struct mp_stack_source *from, uint32_t max, const void *block, size_t size,
+                      enum mp_domain domain, uint32_t due)
 {
     struct mp_room *room = mp_room_deep();
-    struct mp_stack stack = {.frames = room->frames, .max = max < room->count ? max : room->count};
+    struct mp_stack stack = {.source = from, .frames = room->frames, .max = max < room->count ? max : room->count};
     take(&stack, block, size, domain, due);
     mp_room_leave(room);
 }
@@ -346,16 +350,17 @@ MP_COLD void mp_sample_add(const void *block, size_t size, enum mp_domain domain
         look_before();
     }
     uint64_t left = mp_sample_enter();
-    if (source->prepare != NULL) {
-        source->prepare();
+    const struct mp_stack_source *from = __atomic_load_n(&source, __ATOMIC_ACQUIRE);
+    if (from->prepare != NULL) {
+        from->prepare();
     }
     uint32_t max = __atomic_load_n(&mp_profile.frames_max, __ATOMIC_ACQUIRE);
-    if (source->wide) {
-        take_wide(max, block, size, domain, due);
+    if (from->wide) {
+        take_wide(from, max, block, size, domain, due);
     } else if (max <= MP_STACK_INLINE) {
-        take_inline(max, block, size, domain, due);
+        take_inline(from, max, block, size, domain, due);
     } else {
-        take_deep(max, block, size, domain, due);
+        take_deep(from, max, block, size, domain, due);
     }
     mp_sample_leave(left);
     if (look_after != NULL) {
@@ -365,8 +370,8 @@ MP_COLD void mp_sample_add(const void *block, size_t size, enum mp_domain domain
 
 MP_COLD bool mp_sample_forget(const void *block, struct mp_live_row *ret_row)
 {
-    if (block == NULL) {
-        return false;
+    if (block == NULL || !__atomic_load_n(&mp_profile.ready, __ATOMIC_ACQUIRE)) {
+        return false; /* before there are tables, a pin (live.h) may ask for every block */
     }
     if (mp_tls.inside) {
         mp_profile_count(MP_LOST_FREES);

@@ -37,6 +37,7 @@ enum mp_why {
 
 /* A stack on its way from the thread to the tree. What a frame is, only its source knows. */
 struct mp_stack {
+    const struct mp_stack_source *source; /* that it comes from: another may be set meanwhile */
     void *frames;   /* room for max frames of MP_FRAME_SIZE bytes, nearest first */
     uint32_t max;
     uint32_t count;
@@ -60,7 +61,7 @@ struct mp_stack_source {
     bool wide;
 };
 
-/* Set at attach, before the first hook runs. */
+/* Set at attach, before the first hook runs; and once more where native stacks are wanted. */
 void mp_sample_source(const struct mp_stack_source *source);
 /* Called after a sample, outside all locks, with the sample clock: for snapshots that time triggers. */
 void mp_sample_after(void (*look)(uint64_t now_ms));

@@ -162,6 +162,10 @@ static void live_sections(struct mp_out *out, uint32_t rates, const struct mp_se
     while (next < mp_vec_count(rows) && out->error == 0) {
         uint32_t count = 0;
         mp_lock_take(&mp_profile.lock);
+        if (next >= rows->count) { /* cleared meanwhile */
+            mp_lock_release(&mp_profile.lock);
+            break;
+        }
         /* A heap that shrank leaves runs of free rows: bound the step by what is looked at, too. */
         uint32_t end = rows->count - next > 16 * LIVE_STEP ? next + 16 * LIVE_STEP : rows->count;
         for (; next < end && count < step_rows; next++) {

@@ -61,19 +61,29 @@ static bool forget_locked(uint32_t id)
     return true;
 }
 
-/* Calls step for [from, to) of rows 1 to the last, with the lock; each time as the only thing that holds it. */
+/* Calls step for [from, to) of rows 1 to the last, with the lock; each time as the only thing that holds it. (Another thread may
+ * clear, too, and the table shrink.) */
 static void in_steps(const struct mp_vec *rows, void (*step_locked)(uint32_t from, uint32_t to, uint64_t *total),
                      uint64_t *total)
 {
     uint32_t end = mp_vec_count(rows);
     for (uint32_t from = 1; from < end; from += CLEAR_STEP) {
-        uint32_t to = end - from < CLEAR_STEP ? end : from + CLEAR_STEP;
         uint64_t left = mp_sample_enter();
         mp_lock_take(&mp_profile.lock);
-        step_locked(from, to, total);
+        uint32_t last = end < rows->count ? end : rows->count;
+        step_locked(from, last < from + CLEAR_STEP ? last : from + CLEAR_STEP, total);
         mp_lock_release(&mp_profile.lock);
         mp_sample_leave(left);
     }
+}
+
+static void shrink(void)
+{
+    uint64_t left = mp_sample_enter();
+    mp_lock_take(&mp_profile.lock);
+    mp_live_shrink(&mp_profile.live);
+    mp_lock_release(&mp_profile.lock);
+    mp_sample_leave(left);
 }
 
 static void clear_rows_locked(uint32_t from, uint32_t to, uint64_t *total)
@@ -95,6 +105,7 @@ uint64_t mp_steer_clear(void)
 {
     uint64_t forgotten = 0;
     in_steps(&mp_profile.live.rows, clear_rows_locked, &forgotten);
+    shrink();
     in_steps(&mp_profile.sites.rows, clear_sites_locked, NULL);
     mp_steer_reset_peak();
     return forgotten;
@@ -109,14 +120,14 @@ void mp_steer_reset_peak(void)
     mp_sample_leave(left);
 }
 
-void mp_steer_totals(uint64_t *ret_bytes, uint64_t *ret_peak_bytes)
+uint64_t mp_steer_bytes(void)
 {
-    uint64_t left = mp_sample_enter();
-    mp_lock_take(&mp_profile.lock);
-    *ret_bytes = (uint64_t)mp_profile.sites.live_bytes;
-    *ret_peak_bytes = (uint64_t)mp_profile.sites.peak_bytes;
-    mp_lock_release(&mp_profile.lock);
-    mp_sample_leave(left);
+    return (uint64_t)__atomic_load_n(&mp_profile.sites.live_bytes, __ATOMIC_RELAXED);
+}
+
+uint64_t mp_steer_peak_bytes(void)
+{
+    return (uint64_t)__atomic_load_n(&mp_profile.sites.peak_bytes, __ATOMIC_RELAXED);
 }
 
 bool mp_steer_find(const void *block, struct mp_live_row *ret_row)

@@ -19,7 +19,8 @@ int mp_steer_rate(uint64_t rate);
  * samples there were. */
 uint64_t mp_steer_clear(void);
 /* Sums of the live samples, weighed: now, and the highest so far. */
-void mp_steer_totals(uint64_t *ret_bytes, uint64_t *ret_peak_bytes);
+uint64_t mp_steer_bytes(void);
+uint64_t mp_steer_peak_bytes(void);
 /* The highest sum so far is the present one. */
 void mp_steer_reset_peak(void);
 /* The live sample that begins at this address, if there is one: true and *ret_row. */

@@ -57,8 +57,11 @@ static void step(void)
     uint64_t left = mp_sample_enter();
     mp_lock_take(&mp_profile.lock);
     for (uint32_t n = 0; n < STEP && thin.next != 0; n++) {
-        thin_row_locked(thin.next, now_ms);
-        thin.next = thin.next + 1 < thin.end ? thin.next + 1 : 0;
+        uint32_t end = thin.end < mp_profile.live.rows.count ? thin.end : mp_profile.live.rows.count;
+        if (thin.next < end) { /* else it was cleared meanwhile */
+            thin_row_locked(thin.next, now_ms);
+        }
+        thin.next = thin.next + 1 < end ? thin.next + 1 : 0;
     }
     mp_lock_release(&mp_profile.lock);
     mp_sample_leave(left);

@@ -5,6 +5,8 @@
  */
 #include "core/vec.h"
 
+#include <string.h>
+
 #include "core/sys.h"
 
 /* Items that segment k holds. */
@@ -43,6 +45,26 @@ int64_t mp_vec_push(struct mp_vec *vec)
     }
     __atomic_store_n(&vec->count, index + 1, __ATOMIC_RELEASE);
     return index;
+}
+
+void mp_vec_truncate(struct mp_vec *vec, uint32_t count)
+{
+    size_t before = 0;
+    if (count >= vec->count) {
+        return;
+    }
+    for (uint32_t k = 0; k < MP_VEC_SEGMENTS && vec->segments[k] != NULL; k++) {
+        size_t items = segment_items(vec, k);
+        if (before >= count) {
+            mp_sys_unmap(vec->segments[k], items * vec->item_size);
+            vec->segments[k] = NULL;
+        } else if (before + items > count) {
+            size_t end = vec->count < before + items ? vec->count : before + items;
+            memset(vec->segments[k] + (count - before) * vec->item_size, 0, (end - count) * vec->item_size);
+        }
+        before += items;
+    }
+    __atomic_store_n(&vec->count, count, __ATOMIC_RELEASE);
 }
 
 size_t mp_vec_spare(const struct mp_vec *vec)

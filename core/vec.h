@@ -28,6 +28,9 @@ void mp_vec_release(struct mp_vec *vec);
 /* Appends a zeroed item and returns its index, or a negative enum mp_err. */
 int64_t mp_vec_push(struct mp_vec *vec);
 
+/* Gives the memory of items from count on back, whole segments at a time; what stays is zero when it is pushed again. No reader may be
+ * without the owner's lock. */
+void mp_vec_truncate(struct mp_vec *vec, uint32_t count);
 /* Bytes mapped for items that were never used: the kernel has given no memory for (nearly all of) them. */
 size_t mp_vec_spare(const struct mp_vec *vec);
 

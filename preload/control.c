@@ -17,6 +17,7 @@
 #include "core/steer.h"
 #include "core/writer.h"
 #include "preload/dump.h"
+#include "preload/options.h"
 #include "preload/process.h"
 #include "pyshim/hooks.h"
 
@@ -75,6 +76,11 @@ MP_EXPORT int mprofile_set_rate(uint64_t rate)
     return as_errno(result);
 }
 
+MP_EXPORT int mprofile_begin(void)
+{
+    return mprofile_rate() == MP_RATE_OFF ? mprofile_set_rate(mp_options.rate) : 0;
+}
+
 MP_EXPORT int mprofile_set_frames(uint32_t frames)
 {
     if (frames < 1 || frames > FRAMES_LIMIT || !mp_profile.ready) {
@@ -100,10 +106,10 @@ MP_EXPORT void mprofile_clear(void)
 
 MP_EXPORT void mprofile_traced(uint64_t *ret_current, uint64_t *ret_peak)
 {
-    *ret_current = 0;
-    *ret_peak = 0;
-    if (mp_profile.ready) {
-        mp_steer_totals(ret_current, ret_peak);
+    *ret_current = mp_profile.ready ? mp_steer_bytes() : 0;
+    *ret_peak = mp_profile.ready ? mp_steer_peak_bytes() : 0;
+    if (*ret_peak < *ret_current) { /* read at two moments */
+        *ret_peak = *ret_current;
     }
 }
 

@@ -23,6 +23,9 @@ uint32_t mprofile_interface(void);
 /* GIL. Makes sure that this interpreter's allocators are hooked: NULL, or why they are not, one line. Records nothing yet where it
  * was not preloaded. Puts hooks back on top that another tracer took away when it stopped. Cheap when repeated. */
 const char *mprofile_attach(void);
+/* GIL, attached. Begins to record as MPROFILERATE says, where nothing is recorded; for a program that is profiled because it was asked to by its
+ * environment. */
+int mprofile_begin(void);
 /* 1: the library was preloaded, and memory of C code is seen. 0: it was not, or another malloc stands before it. */
 int mprofile_sees_malloc(void);
 

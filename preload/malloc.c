@@ -16,9 +16,11 @@
 #include <link.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "core/hot.h"
 #include "core/sample.h"
+#include "preload/real.h"
 
 #define BOOT_SIZE (32u * 1024)
 
@@ -73,11 +75,6 @@ static size_t boot_size(const void *block)
     return size;
 }
 
-static void *next(const char *name)
-{
-    return dlsym(RTLD_NEXT, name);
-}
-
 /* Finds all of them. What is missing keeps its boot function, which then says "no memory". */
 static void look(void)
 {
@@ -85,13 +82,13 @@ static void look(void)
     struct family found = real;
     void *address;
 #define MP_MALLOC_SYMBOL(result, name, parameters, arguments)                                      \
-    address = next(#name);                                                                         \
+    address = mp_real_next(#name);                                                                  \
     if (address != NULL) {                                                                         \
         found.name = (result(*) parameters)address;                                                \
     }
 #include "preload/malloc.def"
 #undef MP_MALLOC_SYMBOL
-    address = next("free");
+    address = mp_real_next("free");
     if (address != NULL) {
         found.free = (void (*)(void *))address;
     }
@@ -206,12 +203,28 @@ static int find_allocator(struct dl_phdr_info *info, size_t size, void *serving)
     return 1;
 }
 
+/* Of a program that is not position-independent a function may be an entry of its own (see above); rarely all of these. */
+static void *find_first(void)
+{
+    static const char *const names[] = {"malloc", "memalign", "aligned_alloc", "posix_memalign", "calloc", "realloc"};
+    Dl_info program, there;
+    bool known = dladdr((const void *)getauxval(AT_PHDR), &program) != 0;
+    for (size_t i = 0; known && i < MP_COUNT(names); i++) {
+        void *address = dlsym(RTLD_DEFAULT, names[i]);
+        if (address != NULL && !mp_real_is_us(address) && dladdr(address, &there) != 0 &&
+            there.dli_fbase != program.dli_fbase) {
+            return address;
+        }
+    }
+    return dlsym(RTLD_DEFAULT, "malloc"); /* it is the program's own */
+}
+
 void mp_malloc_learn(void)
 {
     Dl_info info;
     looked();
     /* Behind us, or, where another comes first, that one. */
-    void *serving = mp_malloc_is_ours() ? (void *)(uintptr_t)real.malloc : dlsym(RTLD_DEFAULT, "malloc");
+    void *serving = mp_malloc_is_ours() ? (void *)(uintptr_t)real.malloc : find_first();
     dl_iterate_phdr(find_allocator, serving);
     is_glibc = dladdr(serving, &info) != 0 && strstr(info.dli_fname, "/libc.so.6") != NULL;
 }

@@ -8,6 +8,8 @@
  * A mapping is known by where it begins. When its beginning is unmapped the rest stays counted; holes and cut ends are not
  * seen: programs that unmap piecemeal are over-counted until the beginning goes.
  *
+ * What the allocator behind malloc does holds its locks, and a fork takes ours first: it is let through unseen.
+ *
  * Invariants: a mapping is forgotten before the kernel may give its address to another thread.
  * Context: any thread.
  */
@@ -50,7 +52,7 @@ static MP_COLD void forget_range(uintptr_t address, size_t size)
 
 static void *map(void *address, size_t size, int protection, int flags, int fd, long offset, const void *caller)
 {
-    if ((flags & MAP_FIXED) != 0 && mp_hot_maybe_sampled(address)) {
+    if ((flags & MAP_FIXED) != 0 && mp_hot_maybe_sampled(address) && !mp_malloc_is_allocator(caller)) {
         forget_range((uintptr_t)address, size);
     }
     uint32_t due = 0;
@@ -76,7 +78,7 @@ MP_EXPORT void *mmap64(void *address, size_t size, int protection, int flags, in
 
 MP_EXPORT int munmap(void *address, size_t size)
 {
-    if (mp_hot_maybe_sampled(address)) {
+    if (mp_hot_maybe_sampled(address) && !mp_malloc_is_allocator(__builtin_return_address(0))) {
         forget_range((uintptr_t)address, size);
     }
     long result = mp_sys_call(SYS_munmap, (long)address, (long)size, 0, 0, 0, 0);
@@ -97,7 +99,8 @@ MP_EXPORT void *mremap(void *old, size_t old_size, size_t size, int flags, ...)
         va_end(rest);
     }
     struct mp_live_row row;
-    bool forgotten = mp_hot_maybe_sampled(old) && mp_sample_forget(old, &row);
+    bool forgotten = mp_hot_maybe_sampled(old) && !mp_malloc_is_allocator(__builtin_return_address(0)) &&
+                     mp_sample_forget(old, &row);
     /* As a realloc: the old record out, one draw on the whole new size, where the mapping was one that counts. */
     uint32_t due = forgotten && mp_hot_count(size) ? mp_sample_due(size) : 0;
     void *block = result_of(

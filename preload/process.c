@@ -206,7 +206,9 @@ static bool start_core(void)
     interval_due_ms = next_interval(0);
     mp_thin_budget(mp_options.memory);
     mp_sample_after(look_after_sample);
-    if (mp_profile_init(brought_in ? MP_RATE_OFF : mp_options.rate, mp_options.frames) < 0 || mp_steer_frames(mp_options.frames) < 0) {
+    /* With the tables there are samples, of threads that others have started. */
+    uint64_t rate = brought_in ? MP_RATE_OFF : mp_options.rate;
+    if (mp_steer_frames(mp_options.frames) < 0 || mp_profile_init(rate, mp_options.frames) < 0) {
         return false;
     }
     start_native(no_native);
@@ -345,9 +347,10 @@ MP_EXPORT char *setlocale(int category, const char *locale)
     return mp_real_setlocale(category, locale);
 }
 
+/* Only the thread that ends the interpreter takes the snapshot: while another did, everything would go. */
 void mp_process_look(void)
 {
-    if (MP_LIKELY(!attached) || !mp_py_finalizing() || exit_taken) {
+    if (MP_LIKELY(!attached) || !mp_py_finalizing() || exit_taken || !mp_py_holds()) {
         return;
     }
     exit_taken = true;

@@ -36,7 +36,7 @@ MP_INLINE void *mp_py_realloc_masked(enum mp_domain domain, void *ctx, void *old
 
 MP_INLINE void mp_py_note_probed(enum mp_domain domain, size_t size)
 {
-    if (mp_tls.probe->want == size) {
+    if (mp_tls.probe->hook == 0 && mp_tls.probe->want == size) {
         mp_tls.probe->hook = (uint8_t)(domain + 1);
     }
 }

@@ -162,6 +162,13 @@ static const char *own_thread(enum mp_domain domain, bool *ret_attached)
     return mine;
 }
 
+bool mp_py_holds(void)
+{
+    bool attached;
+    own_thread(MP_DOMAIN_RAW, &attached);
+    return attached;
+}
+
 /* The first stack is read with calls that cannot fault. */
 static bool prove(const char *thread, bool attached)
 {

@@ -66,6 +66,9 @@ extern const struct mp_stack_source mp_py_stack_source;
  * time, for threads that walk their stacks without the GIL. True if it is finalizing. */
 bool mp_py_finalizing(void);
 
+/* This thread holds the GIL (or is attached, where there is none). */
+bool mp_py_holds(void);
+
 /* There is a Python thread state for this thread. */
 bool mp_py_has_thread(void);
 

@@ -51,19 +51,23 @@ static void cleared_of_all(void **state)
     for (uint32_t i = 1; i <= 1000; i++) {
         fresh_free(i * 32);
     }
-    uint64_t bytes, peak;
-    mp_steer_totals(&bytes, &peak);
+    uint64_t bytes = mp_steer_bytes(), peak = mp_steer_peak_bytes();
     assert_int_equal(bytes, 40000);
     assert_int_equal(peak, 50000);
     mp_steer_reset_peak();
-    mp_steer_totals(&bytes, &peak);
+    bytes = mp_steer_bytes();
+    peak = mp_steer_peak_bytes();
     assert_int_equal(peak, 40000);
     struct mp_live_row row;
     assert_true(mp_steer_find((const void *)(2000 * 32), &row));
     assert_int_equal(row.size, 10);
     assert_false(mp_steer_find((const void *)32, &row));
+    uint64_t own = mp_profile_own_bytes();
     assert_int_equal(mp_steer_clear(), 4000);
-    mp_steer_totals(&bytes, &peak);
+    assert_true(mp_profile_own_bytes() < own - 100000); /* memory is given back */
+    assert_int_equal(mp_vec_count(&mp_profile.live.rows), 1);
+    bytes = mp_steer_bytes();
+    peak = mp_steer_peak_bytes();
     assert_int_equal(bytes, 0);
     assert_int_equal(peak, 0);
     assert_false(mp_steer_find((const void *)(2000 * 32), &row));
@@ -75,7 +79,8 @@ static void cleared_of_all(void **state)
         assert_true(peak_bytes == 0.0 && peak_var == 0.0);
     }
     assert_true(fresh_alloc(0x1000, 10)); /* as before */
-    mp_steer_totals(&bytes, &peak);
+    bytes = mp_steer_bytes();
+    peak = mp_steer_peak_bytes();
     assert_int_equal(peak, 10);
 }
 
