@@ -250,7 +250,7 @@ def test_samples_are_an_estimate(python: Python, tmp_path: Path, way: str) -> No
     assert where.endswith("app.py:5")
     assert abs(size - truth) < 5 * error and error < truth / 10
     assert abs(count - 50000) < 5 * count_error
-    assert abs(plain - size) < 2 * 433
+    assert plain == pytest.approx(size, rel=0.001)
     assert size * 0.999 <= current <= peak < 2 * truth
     assert (rate, limit, trigger) == (8192, 128, "api") and weight > 1
 
@@ -388,7 +388,7 @@ def test_object_tracebacks(python: Python, tmp_path: Path, way: str, allocator: 
                 where = mprofile.get_object_traceback(made)
                 if where is None or where[-1].filename != __file__:
                     # A free list, from which CPython takes it without an allocation.
-                    assert type(made) in (slice, dict, list, range), (number, type(made), where)
+                    assert type(made).__name__ in ("dict", "list", "slice", "list_iterator"), (number, made, where)
                     continue
                 frame = where[-1]
                 assert frame.filename == __file__ and frame.lineno > 0, (number, frame)
@@ -562,7 +562,8 @@ def test_what_0_0_15_was_tested_for(python: Python, tmp_path: Path, way: str) ->
         ONE = sys.version_info >= (3, 11)  # before, frames of functions that are called first are allocated
 
         def mine(snapshot):
-            return [one for one in snapshot.traces if one.traceback[-1].filename == __file__]
+            near = [(one, one.traceback[-1]) for one in snapshot.traces]
+            return [one for one, frame in near if (frame.filename, frame.lineno) == (__file__, 13)]
 
         def one_object(*args):
             mprofile.start(*args)
@@ -575,7 +576,7 @@ def test_what_0_0_15_was_tested_for(python: Python, tmp_path: Path, way: str) ->
         snapshot = one_object()
         assert len(mine(snapshot)) == 1 and (not ONE or len(snapshot.traces) == 1)
         frame = mine(snapshot)[0].traceback[-1]
-        assert (frame.name, frame.firstlineno, frame.lineno) == ("one_object", 10, 12), frame.lineno
+        assert (frame.name, frame.firstlineno, frame.lineno) == ("one_object", 11, 13), frame.lineno
         snapshot = one_object(1)
         assert [len(one.traceback) for one in mine(snapshot)] == [1]
         assert snapshot.traceback_limit == 1

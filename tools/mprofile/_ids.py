@@ -158,7 +158,8 @@ class _Resolver:
         rows = len(target)
         if not column:
             return None
-        if max(column) < rows and 0 not in target:
+        first = target.find(1)
+        if max(column) < rows and target.find(0, first) < 0 and (first == 0 or min(column) >= first):
             return None
         mask = bytearray(row < rows and target[row] for row in column)
         return mask if 0 in mask else None
