@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""`mprofile run`: the environment of a profiled program, and exec.
+
+There is no wrapper process: the program takes this one's place, so that signals, exit status,
+terminal and process id are its own. Options are the library's environment variables by shorter
+names, checked here in the library's words before anything runs.
+
+Invariants: the program's environment differs in LD_PRELOAD and in the variables that were asked
+for, and in nothing else; its arguments are passed on as they are.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from typing import Dict, List, Optional, Tuple
+
+from .commands import CommandError, library
+
+USAGE = """\
+usage: mprofile run [options] [--] (SCRIPT.py | -m MODULE | -c CODE | PROGRAM) [ARGUMENT...]
+
+Run a program profiled. Each Python process that it is or starts writes its own snapshots: on SIGUSR2
+(mprofile dump PID), and when the options say so.
+
+  --rate BYTES      mean bytes between samples (128k); 1 records every allocation, off nothing yet
+  --frames N        most frames kept of a stack (128)
+  --out PATTERN     where snapshots go (mprofile.%p.%n.bin; a folder will do)
+  --signal NAME     the dump signal (USR2), or none
+  --exit            one more snapshot when a process ends
+  --interval TIME   a snapshot every so often: 30s, 5m, 1h
+  --keep N          only the newest N snapshots of each process stay
+  --native          native frames, too (libunwind)
+  --memory BYTES    what the profiler may use itself (1g)
+  --no-children     programs that this one starts are not profiled
+  --no-argv         the command line stays out of snapshots
+
+  mprofile run app.py --port 8000
+  mprofile run --rate 16k --exit -m pytest tests
+  mprofile run gunicorn --workers 4 app:app"""
+
+_BYTES = r"[0-9]+[kmgKMG]?"
+_SIGNAL = r"(?i:(SIG)?[A-Z]+[0-9]*([+-][0-9]+)?|[0-9]+|none)"
+
+#: Option: (variable, what its value looks like, what the library expects).
+_VALUES = {
+    "--rate": (
+        "MPROFILERATE",
+        "%s|(?i:off)" % _BYTES,
+        "bytes from 0 to 1024g with k, m or g behind, or off",
+    ),
+    "--frames": ("MPROFILEFRAMES", "[0-9]+", "a number from 1 to 65535"),
+    "--out": (
+        "MPROFILEOUT",
+        "(?s:([^%]|%[pnth%])+)",
+        "a file name in which %p %n %t %h %% have a meaning, or a folder (no device or pipe)",
+    ),
+    "--signal": (
+        "MPROFILESIGNAL",
+        _SIGNAL,
+        "a name as USR2, a number, RTMIN+3, or none, that a program can catch",
+    ),
+    "--interval": ("MPROFILEINTERVAL", "[0-9]*[1-9][0-9]*[smh]", "a time as 30s, 5m or 1h"),
+    "--keep": ("MPROFILEKEEP", "[0-9]+|(?i:all)", "a number from 1 to 1024, or all"),
+    "--memory": (
+        "MPROFILEMEMORY",
+        "%s|(?i:none)" % _BYTES,
+        "bytes from 4m to 16384g with k, m or g behind, or none",
+    ),
+}
+_LIMITS = {"--rate": (0, 1 << 40), "--memory": (4 << 20, 1 << 44), "--frames": (1, 65535)}
+_LIMITS["--keep"] = (1, 1024)
+_FLAGS = {
+    "--exit": ("MPROFILEEXIT", "1"),
+    "--native": ("MPROFILENATIVE", "1"),
+    "--no-children": ("MPROFILECHILDREN", "0"),
+    "--no-argv": ("MPROFILEARGV", "0"),
+}
+
+
+def _number(text: str) -> Optional[int]:
+    shift = {"k": 10, "m": 20, "g": 30}.get(text[-1:].lower(), 0)
+    digits = text[:-1] if shift else text
+    return int(digits) << shift if digits.isdigit() else None
+
+
+def _checked(option: str, value: str) -> str:
+    _, pattern, expected = _VALUES[option]
+    number = _number(value) if option in _LIMITS else None
+    low, high = _LIMITS.get(option, (0, 0))
+    if not re.fullmatch(pattern, value) or (number is not None and not low <= number <= high):
+        raise CommandError("%s %s makes no sense: expected %s" % (option, value, expected))
+    return value
+
+
+def _options(words: List[str]) -> Tuple[Dict[str, str], List[str]]:
+    """The variables that are asked for, and the program's own words."""
+    variables: Dict[str, str] = {}
+    rest = list(words)
+    while rest and rest[0].startswith("--"):
+        option, equals, value = rest.pop(0).partition("=")
+        if option == "--":
+            break
+        if option in _FLAGS and not equals:
+            name, value = _FLAGS[option]
+            variables[name] = value
+        elif option in _VALUES:
+            if not equals:
+                if not rest:
+                    raise CommandError("%s: expected a value behind it" % option)
+                value = rest.pop(0)
+            variables[_VALUES[option][0]] = _checked(option, value)
+        else:
+            raise CommandError("unknown option %s (see mprofile run --help)" % option)
+    return variables, rest
+
+
+def _program(words: List[str]) -> List[str]:
+    """The words to execute: Python's own arguments and scripts go to the Python that runs this."""
+    if words[0] in ("-m", "-c"):
+        if len(words) < 2:
+            raise CommandError("%s: expected %s behind it" % (words[0], _BEHIND[words[0]]))
+        return [sys.executable, *words]
+    if words[0].startswith("-"):
+        raise CommandError("unknown option %s (see mprofile run --help)" % words[0])
+    if words[0].endswith((".py", ".pyw")):
+        return [sys.executable, *words]
+    return words
+
+
+_BEHIND = {"-m": "a module", "-c": "code"}
+
+
+def _preload(path: str, before: str) -> str:
+    if re.search(r"[\s:]", path):
+        raise CommandError(
+            "the library is at %s, which LD_PRELOAD cannot name: expected a path without spaces "
+            "and colons" % path
+        )
+    return "%s:%s" % (path, before) if before else path
+
+
+def run(words: List[str]) -> int:
+    """Does not come back unless the program cannot be run."""
+    if words[:1] in (["--help"], ["-h"]):
+        print(USAGE)
+        return 0
+    variables, rest = _options(words)
+    if not rest:
+        raise CommandError("run: expected a program (see mprofile run --help)")
+    program = _program(rest)
+    environment = dict(os.environ, **variables)
+    environment["LD_PRELOAD"] = _preload(library(), os.environ.get("LD_PRELOAD", ""))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execvpe(program[0], program, environment)
+    except (OSError, ValueError) as error:
+        number = getattr(error, "errno", None)
+        status = 127 if number in (errno.ENOENT, errno.ENOTDIR) else 126
+        why = getattr(error, "strerror", None) or str(error)
+        raise CommandError("%s: %s" % (program[0], why), status) from None
