@@ -16,6 +16,7 @@ from . import __version__
 from ._books import Books, rss_lines
 from ._format import MAGIC, MAJOR, MINOR, SnapshotError
 from ._headreport import HeadReport
+from ._heap import Heap
 from ._ids import read_heap
 from ._json import report_json
 from ._merge import merge
@@ -106,6 +107,12 @@ def _parser() -> argparse.ArgumentParser:
         "DIR/NAME.debug, DIR/NAME",
     )
     add("--json", metavar="FILE", help="write the report as JSON to FILE, - for standard output")
+    add(
+        "--pickle",
+        metavar="FILE",
+        help="write the live blocks to FILE, - for standard output, as tracemalloc.Snapshot.load "
+        "reads them, in the form of the Python that runs this; nothing else is printed",
+    )
     add("--salvage", action="store_true", help="read what is whole of a damaged file")
     add(
         "--version",
@@ -148,6 +155,8 @@ def _main(options: argparse.Namespace) -> int:
     query = Query(options.by, options.value, options.cumulative, options.include, options.exclude)
     try:
         query.check()
+        if options.pickle is not None and options.json is not None:
+            raise UsageError("--pickle and --json: expected one of them")
         if options.debug_dir is not None and not os.path.isdir(options.debug_dir):
             raise UsageError("--debug-dir %s: no such folder" % options.debug_dir)
         heaps = [read_heap(path, options.salvage) for path in options.snapshot]
@@ -159,6 +168,8 @@ def _main(options: argparse.Namespace) -> int:
     except OSError as error:
         return _fail(EXIT_UNREADABLE, "%s: %s" % (error.filename, error.strerror))
     demangle(heaps)
+    if options.pickle is not None:
+        return _write("--pickle", options.pickle, _stock_pickle(merge(heaps)[0]))
     books = Books(heaps)
     parts, notes = merge(heaps)
     sums = [sum_sites(heap) for heap in parts]
@@ -168,7 +179,7 @@ def _main(options: argparse.Namespace) -> int:
     result = run(parts, sums, query)
     if options.json is not None:
         text = report_json(parts, notes, books, result, options.limit or 0, __version__)
-        return _write_json(options.json, text)
+        return _write("--json", options.json, text.encode("ascii"))
     width = stream_width(out)
     short = books.short() if not options.rss else []
     _print(out, HeadReport(width, glyphs).lines(parts, sums, short))
@@ -187,23 +198,37 @@ def _print(out: IO[str], lines: Iterable[str]) -> None:
         out.write(line + "\n")
 
 
+def _stock_pickle(heaps: Sequence[Heap]) -> bytes:
+    import pickle
+
+    from .snapshot import Snapshot
+
+    stock = Snapshot._from_heaps(heaps).to_tracemalloc()
+    if stock.blocks_per_trace > 1.0:  # type: ignore[attr-defined]
+        text = "--pickle: there are too many blocks to have a trace each: sizes are right, counts not"
+        print("mprofile-read: %s" % text, file=sys.stderr)
+    return pickle.dumps(stock, pickle.HIGHEST_PROTOCOL)
+
+
 def _is_snapshot(path: str) -> bool:
-    """A glob behind `--json` gives it the first of the snapshots."""
+    """A glob behind `--json` or `--pickle` gives it the first of the snapshots."""
     if not os.path.isfile(path):
         return False
     with open(path, "rb") as file:
         return file.read(len(MAGIC)) == MAGIC
 
 
-def _write_json(path: str, text: str) -> int:
+def _write(option: str, path: str, data: bytes) -> int:
     if path == "-":
-        sys.stdout.write(text)
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
         return 0
     try:
         if _is_snapshot(path):
-            return _fail(EXIT_USAGE, "--json %s: that is a snapshot; expected another name" % path)
-        with open(path, "w", encoding="ascii") as file:
-            file.write(text)
+            text = "%s %s: that is a snapshot; expected another name" % (option, path)
+            return _fail(EXIT_USAGE, text)
+        with open(path, "wb") as file:
+            file.write(data)
     except OSError as error:
-        return _fail(EXIT_USAGE, "--json %s: %s" % (path, error.strerror))
+        return _fail(EXIT_USAGE, "%s %s: %s" % (option, path, error.strerror))
     return 0
