@@ -61,7 +61,7 @@ class Target:
             raise CommandError("there is no process %d" % self.pid) from None
         except PermissionError:
             raise CommandError(
-                "process %d belongs to another user: expected one of yours, or to be root" % self.pid
+                "process %d cannot be looked into: expected one of yours, or to be root" % self.pid
             ) from None
 
     def has_library(self) -> bool:

@@ -73,12 +73,15 @@ def _command(words: List[str]) -> int:
 
 def library() -> str:
     """The path of the library, or a CommandError that says that it is not there."""
-    from ._library import NAME, library_path
+    from ._library import FILE_NAME, path
 
-    path = library_path()
-    if path is None:
-        raise CommandError("%s is not there; in a source tree, build it first" % NAME)
-    return path
+    found = path()
+    if found is None:
+        raise CommandError(
+            "%s is not beside the package, nor in the build folder of a source tree: build it first"
+            % FILE_NAME
+        )
+    return found
 
 
 def _lib(words: List[str]) -> int:
