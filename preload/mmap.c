@@ -34,10 +34,16 @@ static void *result_of(long result)
     return (void *)result;
 }
 
+/* The interpreter's own mimalloc reserves a gibibyte at a time; what it gives out of it is counted block by block. */
+static bool is_mimalloc(int flags, const void *caller)
+{
+    return (flags & MAP_NORESERVE) != 0 && mp_malloc_is_interpreter(caller);
+}
+
 static bool counts(int protection, int flags, int fd, size_t size, const void *caller)
 {
     return (flags & MAP_ANONYMOUS) != 0 && fd == -1 && protection != PROT_NONE && size != 0 &&
-           !mp_malloc_is_allocator(caller);
+           !mp_malloc_is_allocator(caller) && !is_mimalloc(flags, caller);
 }
 
 static MP_COLD void forget_range(uintptr_t address, size_t size)
