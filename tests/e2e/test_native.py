@@ -6,6 +6,7 @@ The modules are compiled here, for each interpreter whose headers are there.
 from __future__ import annotations
 
 import json
+import json
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
 import pytest
-from harness import Python, RawFile, marks, write
+from harness import Python, RawFile, marks, reader, write
 from rawfile import Frame, Live
 
 NATIVE = 0xFFFFFFFF
