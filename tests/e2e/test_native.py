@@ -6,7 +6,6 @@ The modules are compiled here, for each interpreter whose headers are there.
 from __future__ import annotations
 
 import json
-import json
 import os
 import re
 import shutil
