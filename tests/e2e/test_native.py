@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
 import pytest
-from harness import Python, RawFile, marks, write
+from harness import Python, RawFile, marks, reader, write
 from rawfile import Frame, Live
 
 NATIVE = 0xFFFFFFFF
