@@ -39,7 +39,7 @@ CLASSES = {
     "shared": ("shared",),
     "profiler": ("profiler",),
     "rounding": ("arenas_rounding", "malloc_rounding"),
-    "stack": ("stack", "frames"),
+    "stack": ("stack", "thread_stacks", "frames"),
     "unexplained": ("unexplained",),
 }
 
@@ -72,6 +72,8 @@ class Account:
     peak_error: float = 0.0
     swapped: float = 0.0
     threads: int = 1
+    #: Other threads than the main one whose stacks are known; None: the library did not look.
+    stacks_known: Optional[int] = None
     allocator: str = "pymalloc"
     #: How long before the snapshot malloc was asked, in seconds; None: it was not.
     malloc_age: Optional[float] = None
@@ -89,6 +91,11 @@ class Account:
     pages: Dict[str, int] = field(default_factory=dict)
     page_tables: Optional[int] = None
     processes: int = 1
+
+    @property
+    def stacks_unknown(self) -> int:
+        """How many threads' stacks may be in what is not explained."""
+        return max(self.threads - 1 - (self.stacks_known or 0), 0)
 
     def item(self, key: str) -> Item:
         for item in self.items:
@@ -165,6 +172,9 @@ def make_account(heap: Heap, usage: Usage) -> Optional[Account]:
         value = kernel[name]
         if value is not None:
             account.add(key, value)
+    account.stacks_known = head.integer("stacks.threads")
+    if account.stacks_known:
+        account.add("thread_stacks", head.number("stacks.bytes") or 0.0)
     _kept(account, heap, usage, unaccounted)
     account.settle()
     return account
@@ -267,6 +277,7 @@ def add_up(accounts: Sequence[Account], usage: Usage) -> Optional[Account]:
     total.arena_size = accounts[0].arena_size
     total.malloc_served_by = accounts[0].malloc_served_by
     total.threads = max(account.threads for account in accounts)
+    total.stacks_known = total.threads - 1 - max(account.stacks_unknown for account in accounts)
     total.swapped = sum(account.swapped for account in accounts)
     ages = [a.malloc_age for a in accounts if a.malloc_age is not None]
     total.malloc_age = max(ages) if ages else None

@@ -28,6 +28,7 @@ _LABELS = {
     "malloc_rounding": "malloc's rounding and headers",
     "frames": "stacks of Python frames",
     "stack": "main thread's stack",
+    "thread_stacks": "stacks of other threads",
     "files": "mapped files: libraries and the program's own",
     "shared": "shared memory",
     "profiler": "the profiler",

@@ -307,8 +307,8 @@ def _unexplained(account: Account, verdict: Verdict, places: PlacesOf, plus_minu
 def possible(account: Account) -> str:
     """What may be in memory that is not explained."""
     causes = ["data of libraries", "memory mapped by libc or the kernel"]
-    if account.threads > 1:
-        causes.insert(0, "stacks of other threads (%d)" % (account.threads - 1))
+    if account.stacks_unknown:
+        causes.insert(0, "stacks of other threads (%d)" % account.stacks_unknown)
     if account.allocator == "mimalloc":
         causes.insert(0, "what mimalloc keeps free")
     if account.malloc_age is None:
