@@ -17,6 +17,7 @@
 #include "core/sys.h"
 #include "core/writer.h"
 #include "preload/malloc.h"
+#include "preload/mmap.h"
 #include "preload/stacks.h"
 #include "pyshim/arenas.h"
 
@@ -33,7 +34,7 @@ static struct {
 } latest;
 
 /* The texts of the facts, made by the writer. */
-static char texts[9][24];
+static char texts[10][24];
 static char served[64];
 
 void mp_account_init(void)
@@ -84,6 +85,7 @@ void mp_account_facts(void)
     uint64_t stacks = mp_stacks_resident(&threads);
     fact(7, "stacks.bytes", stacks);
     fact(8, "stacks.threads", threads);
+    fact(9, "mimalloc.bytes", mp_mmap_regions_resident());
     if (latest.clock_ms != 0) {
         fact(1, "malloc.system", latest.system);
         fact(2, "malloc.mapped", latest.mapped);

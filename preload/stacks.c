@@ -25,9 +25,8 @@
 #define PAGE 4096u
 #define THREADS_MAX 4096u
 #define MAPS_MAX (16u << 20)
-/* 64 GiB of stacks; mincore takes them a page of answers at a time. */
+/* 64 GiB of stacks. */
 #define PAGES_MAX (16u << 20)
-#define STEP 4096u
 #define DEFAULT_SIZE (2u << 20) /* of a new thread's stack where the limit is "unlimited" */
 
 struct mapping {
@@ -44,7 +43,6 @@ struct parser {
 static uintptr_t main_block;
 static uintptr_t blocks[THREADS_MAX]; /* an address in each control block, ascending */
 static char buffer[16 * 1024] __attribute__((aligned(8)));
-static unsigned char answers[STEP];
 
 /* 0: not known. */
 static uintptr_t block_of(int tid)
@@ -112,20 +110,6 @@ static void sort_blocks(uint32_t count)
     }
 }
 
-static uint64_t resident(uintptr_t low, uintptr_t high)
-{
-    uint64_t pages = 0;
-    for (; low < high; low += (uintptr_t)STEP * PAGE) {
-        size_t size = high - low < (uintptr_t)STEP * PAGE ? high - low : (size_t)STEP * PAGE;
-        if (mp_sys_call(SYS_mincore, (long)low, (long)size, (long)answers, 0, 0, 0) == 0) {
-            for (size_t i = 0; i < size / PAGE; i++) {
-                pages += answers[i] & 1;
-            }
-        }
-    }
-    return pages * PAGE;
-}
-
 static uintptr_t default_size(void)
 {
     struct rlimit limit = {DEFAULT_SIZE, DEFAULT_SIZE};
@@ -173,7 +157,7 @@ static uint64_t measure(const struct mapping *mapping, uint32_t *next, uint32_t 
         if (!exact && high - low > limit) {
             low = high - limit;
         }
-        bytes += resident(low, high);
+        bytes += mp_sys_resident(low, high);
         *room -= *room < (high - low) / PAGE ? *room : (high - low) / PAGE;
         low = high;
         exact = false;

@@ -272,6 +272,19 @@ def test_stacks_of_other_threads(tmp_path: Any) -> None:
     assert "stacks of other threads (1)" in possible(account)
 
 
+def test_mimalloc_holds_what_is_resident_in_its_regions(tmp_path: Any) -> None:
+    program = process(60 * MIB, python_alloc="mimalloc", arena_bytes=16384, **{"mimalloc.bytes": 50 * MIB})
+    program.block(10 * MIB, [LOAD, MAIN])
+    account, verdict = one(tmp_path, program)
+    found = sizes(account)
+    assert found["python_interpreter"] == 10 * MIB and found["interpreter_free"] == 40 * MIB
+    assert verdict.kind == "free" and "what mimalloc keeps free" not in possible(account)
+    program.block(70 * MIB, [LOAD, MAIN])  # untouched, most of it
+    account, verdict = one(tmp_path, program)
+    assert account.capped and sizes(account)["python_interpreter"] == 50 * MIB
+    assert sizes(account)["interpreter_free"] == 0 and verdict.kind == "python"
+
+
 def workers(shared: int) -> List[Program]:
     import copy
 

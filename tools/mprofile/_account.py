@@ -6,6 +6,7 @@ its ±), or inferred: the rest of something known. Two allocators hold what Pyth
 free:
 
     pymalloc's arenas (a fact)      = live small objects + rounding + free, which is inferred
+    mimalloc's regions (a fact)     = live objects + rounding and free, which is inferred
     malloc's heaps (a fact, aged)   = live blocks + rounding + free, which malloc itself said
                                       + freed since it was asked, or kept in its caches: inferred
                                         from the difference, or from what was live at the peak
@@ -34,7 +35,7 @@ FACT, ESTIMATE, INFERRED, REST = "fact", "estimate", "inferred", "rest"
 CLASSES = {
     "python": ("python_arenas", "python_interpreter", "python_malloc"),
     "native": ("native_malloc", "mapped"),
-    "free": ("arenas_free", "malloc_free", "malloc_kept", "interpreter_kept"),
+    "free": ("arenas_free", "malloc_free", "malloc_kept", "interpreter_kept", "interpreter_free"),
     "files": ("files",),
     "shared": ("shared",),
     "profiler": ("profiler",),
@@ -127,6 +128,8 @@ class Account:
         rest = self.rss - sum(item.bytes for item in self.items)
         keys = {item.key for item in self.items}
         balanced = {"python_arenas"} if "arenas_free" in keys and not self.capped else set()
+        if "interpreter_free" in keys and not self.capped:
+            balanced.add("python_interpreter")
         if "malloc_kept" in keys and not self.clipped and not self.from_peak:
             balanced |= {"python_malloc", "native_malloc"}
         errors = [i.error for i in self.items if i.kind == ESTIMATE and i.key not in balanced]
@@ -163,6 +166,7 @@ def make_account(heap: Heap, usage: Usage) -> Optional[Account]:
     arenas, rounding = _arenas(account, heap, usage)
     _live(account, usage, arenas)
     account.items += rounding
+    _regions(account, heap, usage)
     unaccounted = _malloc(account, heap, usage)
     sampled, chunks = usage.rounded
     own = head.integer("own_bytes")
@@ -206,6 +210,18 @@ def _arenas(account: Account, heap: Heap, usage: Usage) -> Tuple[Optional[Item],
     return live, [rounding, Item("arenas_free", held - taken, error, INFERRED, held - taken)]
 
 
+def _regions(account: Account, heap: Heap, usage: Usage) -> None:
+    """What mimalloc holds besides live objects; older libraries did not look."""
+    held = heap.head.number("mimalloc.bytes")
+    if not held or account.allocator != "mimalloc":
+        return
+    live = account.item("python_interpreter")
+    error = live.error
+    if live.bytes > held:
+        live.bytes, account.capped = held, True
+    account.add("interpreter_free", held - live.bytes, error, INFERRED)
+
+
 def _live(account: Account, usage: Usage, arenas: Optional[Item]) -> None:
     if arenas:
         account.items.append(arenas)
@@ -243,11 +259,14 @@ def _kept(account: Account, heap: Heap, usage: Usage, unaccounted: Optional[floa
 
     What malloc had in use when it was asked, and is not live, was freed since. If it was asked
     before the peak, or not at all, then what was live in it at the peak tells; mimalloc is never
-    asked.
+    asked: its regions tell, where the library knew them.
     """
     head = heap.head
     asked, peak_clock = head.integer("malloc.clock_ms"), head.integer("peak_clock_ms")
+    known = any(item.key == "interpreter_free" for item in account.items)
     for key, served in (("malloc_kept", MALLOC), ("interpreter_kept", INTERPRETER)):
+        if served == INTERPRETER and known:
+            continue
         live = [usage.of(python, served) for python in (True, False)]
         variance = sum(one.bytes_var for one in live)
         kept = (unaccounted or 0.0) if served == MALLOC else 0.0
