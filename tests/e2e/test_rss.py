@@ -362,7 +362,11 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "keeper", NULL, -1, m
 
 PyMODINIT_FUNC PyInit_keeper(void)
 {
-    return PyModule_Create(&module);
+    PyObject *made = PyModule_Create(&module);
+#ifdef Py_GIL_DISABLED
+    PyUnstable_Module_SetGIL(made, Py_MOD_GIL_NOT_USED); /* else the interpreter warns, and takes its lock */
+#endif
+    return made;
 }
 """
 
