@@ -16,6 +16,8 @@
 #include "core/lock.h"
 #include "core/sys.h"
 #include "preload/dump.h"
+#include "preload/mark.h"
+#include "preload/options.h"
 #include "preload/process.h"
 #include "preload/real.h"
 
@@ -88,6 +90,7 @@ void mp_signals_init(int number)
     struct sigaction action = kernel_action(&before);
     if (mp_real_sigaction(number, &action, NULL) == 0) {
         __atomic_store_n(&ours, number, __ATOMIC_RELEASE);
+        mp_mark_listening(number, mp_options.out);
     }
 }
 
