@@ -15,8 +15,9 @@ import errno
 import os
 import re
 import sys
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Tuple
 
+from ._variables import FLAGS, VALUES
 from .commands import CommandError, library
 
 USAGE = """\
@@ -41,57 +42,11 @@ Run a program profiled. Each Python process that it is or starts writes its own 
   mprofile run --rate 16k --exit -m pytest tests
   mprofile run gunicorn --workers 4 app:app"""
 
-_BYTES = r"[0-9]+[kmgKMG]?"
-_SIGNAL = r"(?i:(SIG)?[A-Z]+[0-9]*([+-][0-9]+)?|[0-9]+|none)"
-
-#: Option: (variable, what its value looks like, what the library expects).
-_VALUES = {
-    "--rate": (
-        "MPROFILERATE",
-        "%s|(?i:off)" % _BYTES,
-        "bytes from 0 to 1024g with k, m or g behind, or off",
-    ),
-    "--frames": ("MPROFILEFRAMES", "[0-9]+", "a number from 1 to 65535"),
-    "--out": (
-        "MPROFILEOUT",
-        "(?s:([^%]|%[pnth%])+)",
-        "a file name in which %p %n %t %h %% have a meaning, or a folder (no device or pipe)",
-    ),
-    "--signal": (
-        "MPROFILESIGNAL",
-        _SIGNAL,
-        "a name as USR2, a number, RTMIN+3, or none, that a program can catch",
-    ),
-    "--interval": ("MPROFILEINTERVAL", "[0-9]*[1-9][0-9]*[smh]", "a time as 30s, 5m or 1h"),
-    "--keep": ("MPROFILEKEEP", "[0-9]+|(?i:all)", "a number from 1 to 1024, or all"),
-    "--memory": (
-        "MPROFILEMEMORY",
-        "%s|(?i:none)" % _BYTES,
-        "bytes from 4m to 16384g with k, m or g behind, or none",
-    ),
-}
-_LIMITS = {"--rate": (0, 1 << 40), "--memory": (4 << 20, 1 << 44), "--frames": (1, 65535)}
-_LIMITS["--keep"] = (1, 1024)
-_FLAGS = {
-    "--exit": ("MPROFILEEXIT", "1"),
-    "--native": ("MPROFILENATIVE", "1"),
-    "--no-children": ("MPROFILECHILDREN", "0"),
-    "--no-argv": ("MPROFILEARGV", "0"),
-}
-
-
-def _number(text: str) -> Optional[int]:
-    shift = {"k": 10, "m": 20, "g": 30}.get(text[-1:].lower(), 0)
-    digits = text[:-1] if shift else text
-    return int(digits) << shift if digits.isdigit() else None
-
-
 def _checked(option: str, value: str) -> str:
-    _, pattern, expected = _VALUES[option]
-    number = _number(value) if option in _LIMITS else None
-    low, high = _LIMITS.get(option, (0, 0))
-    if not re.fullmatch(pattern, value) or (number is not None and not low <= number <= high):
-        raise CommandError("%s %s makes no sense: expected %s" % (option, value, expected))
+    variable = VALUES[option]
+    if not variable.is_good(value):
+        text = "%s %s makes no sense: expected %s" % (option, value, variable.expected)
+        raise CommandError(text)
     return value
 
 
@@ -103,15 +58,15 @@ def _options(words: List[str]) -> Tuple[Dict[str, str], List[str]]:
         option, equals, value = rest.pop(0).partition("=")
         if option == "--":
             break
-        if option in _FLAGS and not equals:
-            name, value = _FLAGS[option]
+        if option in FLAGS and not equals:
+            name, value = FLAGS[option]
             variables[name] = value
-        elif option in _VALUES:
+        elif option in VALUES:
             if not equals:
                 if not rest:
                     raise CommandError("%s: expected a value behind it" % option)
                 value = rest.pop(0)
-            variables[_VALUES[option][0]] = _checked(option, value)
+            variables[VALUES[option].name] = _checked(option, value)
         else:
             raise CommandError("unknown option %s (see mprofile run --help)" % option)
     return variables, rest
@@ -125,7 +80,7 @@ def _program(words: List[str]) -> List[str]:
         return [sys.executable, *words]
     if words[0].startswith("-"):
         raise CommandError("unknown option %s (see mprofile run --help)" % words[0])
-    if words[0].endswith((".py", ".pyw")):
+    if words[0].endswith((".py", ".pyw")) and os.path.exists(words[0]):
         return [sys.executable, *words]
     return words
 
@@ -134,12 +89,14 @@ _BEHIND = {"-m": "a module", "-c": "code"}
 
 
 def _preload(path: str, before: str) -> str:
+    """The library first, once: another mprofile run may have put it there."""
+    others = [name for name in re.split(r"[\s:]+", before) if name not in ("", path)]
     if re.search(r"[\s:]", path):
         raise CommandError(
             "the library is at %s, which LD_PRELOAD cannot name: expected a path without spaces "
             "and colons" % path
         )
-    return "%s:%s" % (path, before) if before else path
+    return ":".join([path, *others])
 
 
 def run(words: List[str]) -> int:
