@@ -32,6 +32,7 @@ _SIZE, _BUFFER = ctypes.c_size_t, ctypes.c_void_p
 #: what there is must not change it.
 _FUNCTIONS: Dict[str, Tuple[bool, Any, Optional[List[Any]]]] = {
     "attach": (True, _TEXT, []),
+    "begin": (True, _INT, []),
     "sees_malloc": (True, _INT, []),
     "rate": (True, _U64, []),
     "set_rate": (True, _INT, [_U64]),
@@ -55,6 +56,7 @@ class Library:
     """The functions of the library, bound, by their names without `mprofile_`."""
 
     attach: Any
+    begin: Any
     sees_malloc: Any
     rate: Any
     set_rate: Any

@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
 FRAMES_DEFAULT = 128
 FRAMES_MAX = 65535
-#: As of MPROFILERATE.
-RATE_DEFAULT = 128 << 10
+#: As for MPROFILERATE.
 RATE_MAX = 1 << 40
 
 _C_INT = range(-(1 << 31), 1 << 31)
@@ -303,22 +302,8 @@ def start_from_environment() -> None:
     try:
         with _lock:
             library = load()
-            if library.attach() is None and library.rate() == RATE_OFF:
-                rate = _asked(os.environ.get("MPROFILERATE", ""))
-                if rate is not None:
-                    _check(library.set_rate(rate), "MPROFILERATE")
+            if library.attach() is None:
+                _check(library.begin(), "MPROFILERATE")
     except (LibraryError, RuntimeError) as error:
         if sys.stderr is not None:
             print("mprofile: %s" % error, file=sys.stderr)
-
-
-def _asked(text: str) -> Optional[int]:
-    """The rate that MPROFILERATE asks for, as preload/options.c reads it; None: off."""
-    if text.lower() == "off":
-        return None
-    shift = {"k": 10, "m": 20, "g": 30}.get(text[-1:].lower(), 0)
-    digits = text[:-1] if shift else text
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
-        return RATE_DEFAULT
-    rate = int(digits) << shift
-    return rate if rate <= RATE_MAX else RATE_DEFAULT
