@@ -29,7 +29,7 @@ elif sys.version_info >= (3, 11):
 else:
     _MANAGED = 0
 
-_flags_of = type.__dict__["__flags__"].__get__
+_flags_of: Any = type.__dict__["__flags__"].__get__  # type: ignore[index, unused-ignore]
 
 
 def block_address(obj: Any) -> int:
