@@ -34,12 +34,14 @@ _SUM_MAX = 1e200
 def read_heap(path: str, salvage: bool = False, descriptor: int = -1) -> Heap:
     """Read one snapshot: file *path*, or what *descriptor* has open, from its beginning.
 
-    Raises SnapshotError, or OSError where it cannot be opened.
+    What *descriptor* has is this process's own, just written to memory: its checksums are checked,
+    but not each live sample's ids, which would make millions of numbers, each an allocation that is
+    recorded where all are. Raises SnapshotError, or OSError where it cannot be opened.
     """
     container = Container(path, salvage, descriptor)
     tables = Tables()
     tables.read(container)
-    return _Resolver(container, tables).heap()
+    return _Resolver(container, tables, check_live=descriptor < 0).heap()
 
 
 class _Table:
@@ -82,8 +84,9 @@ class _Table:
 
 
 class _Resolver:
-    def __init__(self, container: Container, tables: Tables) -> None:
+    def __init__(self, container: Container, tables: Tables, check_live: bool) -> None:
         self.container = container
+        self.check_live = check_live
         self.tables = tables
         self.dropped: List[str] = []
 
@@ -111,7 +114,8 @@ class _Resolver:
         heap.sites = Sites(*sites.columns)  # type: ignore[arg-type]
         heap.threads = Threads(*threads.columns)
         heap.modules = Modules(*modules.columns)
-        self._check_live(heap, sites, threads, strings)
+        if self.check_live:
+            self._check_live(heap, sites, threads, strings)
         for table in (functions, nodes, sites, threads, modules):
             self._blank(table)
         if not len(functions):
