@@ -346,7 +346,7 @@ def test_dump_names(python: Python, tmp_path: Path, way: str) -> None:
 @way_in
 @pytest.mark.parametrize("allocator", ["", "debug", "malloc"])
 def test_object_tracebacks(python: Python, tmp_path: Path, way: str, allocator: str) -> None:
-    """Objects of all shapes: with the collector's header, with dictionaries and weak references that CPython manages."""
+    """Objects of all shapes: with the collector's header, with dictionaries and weak references managed by CPython."""
     if allocator and python.free_threaded and allocator == "malloc":
         pytest.skip("a free-threaded Python has no PYTHONMALLOC=malloc")
     execute(python, """
@@ -381,6 +381,7 @@ def test_object_tracebacks(python: Python, tmp_path: Path, way: str, allocator: 
                   lambda: iter([1]), lambda: property(len), lambda: classmethod(len), lambda: object(),
                   lambda: tuple(range(100)), lambda: type(sys)("module"), lambda: range(10 ** 30 * N),
                   lambda: slice(10 ** 30 * N, N), lambda: zip(), lambda: compile("1", "x", "eval")]
+        FREE_LISTS = ("dict", "list", "slice", "list_iterator", "range")
         for rate in (0, 1):
             mprofile.start(2, rate)
             for number, make in enumerate(MAKERS):
@@ -388,7 +389,7 @@ def test_object_tracebacks(python: Python, tmp_path: Path, way: str, allocator: 
                 where = mprofile.get_object_traceback(made)
                 if where is None or where[-1].filename != __file__:
                     # A free list, from which CPython takes it without an allocation.
-                    assert type(made).__name__ in ("dict", "list", "slice", "list_iterator", "range"), (number, made, where)
+                    assert type(made).__name__ in FREE_LISTS, (number, made, where)
                     continue
                 frame = where[-1]
                 assert frame.filename == __file__ and frame.lineno > 0, (number, frame)

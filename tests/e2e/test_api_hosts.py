@@ -81,8 +81,8 @@ def test_under_a_debugger(python: Python, tmp_path: Path, way: str) -> None:
         sys.settrace(None)
         assert again == plain and "line" in events
         said = io.StringIO()
-        debugger = pdb.Pdb(stdin=io.StringIO("break work\\ncontinue\\nwhere\\nnext\\nnext\\nprint(mprofile.is_tracing())\\n"
-                                             "continue\\n"), stdout=said, nosigint=True)
+        typed = ["break work", "continue", "where", "next", "next", "print(mprofile.is_tracing())", "continue", ""]
+        debugger = pdb.Pdb(stdin=io.StringIO("\\n".join(typed)), stdout=said, nosigint=True)
         debugger.use_rawinput = False
         debugger.runcall(work)
         assert "True" in said.getvalue(), said.getvalue()
@@ -99,16 +99,17 @@ def test_in_an_interactive_session(python: Python, tmp_path: Path, way: str) -> 
         import code, contextlib, io, sys
 
         lines = ["import mprofile", "mprofile.start()", "kept = [bytes(5000) for _ in range(10)]", "1 / 0",
-                 "top = mprofile.take_snapshot().statistics('lineno')[0]",
-                 "where = mprofile.get_object_traceback(kept[3])", "print(where[-1])", "print('\\\\n'.join(where.format()))",
-                 "print(top.traceback[0].filename, top.size)", "mprofile.stop()"]
+                 "rows = mprofile.take_snapshot().statistics('lineno')",
+                 "row = [one for one in rows if one.traceback[0].filename == '<console>'][0]",
+                 "where = mprofile.get_object_traceback(kept[3])", "print(where[-1], len(where.format()))",
+                 "print('size', row.size)", "mprofile.stop()"]
         console = code.InteractiveConsole()
         out = io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
             for line in lines:
                 assert not console.push(line)
         assert "ZeroDivisionError" in out.getvalue()
-        assert "<console>:1" in out.getvalue() and "<console> 50" in out.getvalue(), out.getvalue()
+        assert "<console>:1" in out.getvalue() and "size 5" in out.getvalue(), out.getvalue()
     """, tmp_path, way)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Asking the library for the stack of one live block: the answer of `mprofile_traceback`, taken apart.
+"""The stack of one live block: the answer of the library's `mprofile_traceback`, taken apart.
 
 Invariants: the answer is used only if it is whole; a mark that frames were cut is no frame.
 """
@@ -22,7 +22,7 @@ Found = Tuple[str, str, int, int]
 
 
 def frames_at(library: Library, address: int) -> Optional[List[Found]]:
-    """The frames of the live block that begins at *address*, nearest first; None: no sample of it."""
+    """The frames of the live block at *address*, nearest first; None: there is no sample of it."""
     size = _BUFFER_BYTES
     while True:
         buffer = ctypes.create_string_buffer(size)

@@ -25,7 +25,7 @@ HAS_TOTAL_NFRAME = hasattr(tracemalloc.Traceback, "total_nframe")
 
 
 def plain_trace(trace: Sequence[Any]) -> Tuple[Tuple[Any, ...], Optional[List[Detail]]]:
-    """A trace of mprofile 0.0.15, (size, frames) or with frames of four fields, as tracemalloc's."""
+    """mprofile 0.0.15's (size, frames), or frames of four fields, in tracemalloc's form."""
     domain, size, frames = trace[:3] if len(trace) > 2 else (0, *trace)
     total = trace[3] if len(trace) > 3 else None
     split = [split_frame(frame) for frame in frames]

@@ -157,13 +157,14 @@ class _Resolver:
             table.append(chunk)
         return table
 
-    def _bad(self, column: "Ints", target: Sequence[int]) -> Optional[bytearray]:
+    def _bad(self, column: "Ints", target: bytearray) -> Optional[bytearray]:
         """None where each id is a row of the target; else a mask of the good ones."""
         rows = len(target)
         if not column:
             return None
         first = target.find(1)
-        if max(column) < rows and target.find(0, first) < 0 and (first == 0 or min(column) >= first):
+        whole = target.find(0, first) < 0 and max(column) < rows
+        if whole and (first == 0 or min(column) >= first):
             return None
         mask = bytearray(row < rows and target[row] for row in column)
         return mask if 0 in mask else None

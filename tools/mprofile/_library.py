@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The C library in this process: finding it, binding it. preload/control.h says what its functions do.
+"""The C library in this process: finding it, binding it.
+
+What its functions do is said in preload/control.h.
 
 Two ways in: the library was preloaded, and is in the process's global scope; or it is loaded from a
 file, beside this package, or in a source tree's `build/`. One that was preloaded is never joined by
@@ -10,7 +12,8 @@ Invariants:
 - asking (`in_process`) loads nothing; only `load` does;
 - all argument and result types are declared here, in one table.
 
-Thread safety: any thread; two that come first at once bind the same library twice, which is harmless.
+Thread safety: any thread; two that come first at once bind the same library twice, which does no
+harm.
 """
 
 from __future__ import annotations
@@ -71,7 +74,7 @@ class Library:
     _traced: Any
 
     def __init__(self, name: Optional[str]) -> None:
-        """Bind the library in file *name*; None: in the process. Raises AttributeError if it is none."""
+        """Bind the library in file *name*; None: in the process. AttributeError: it is none."""
         held, free = ctypes.PyDLL(name), ctypes.CDLL(name)
         interface = held.mprofile_interface
         interface.restype = _U32
@@ -103,7 +106,7 @@ _library: Optional[Library] = None
 
 
 def in_process() -> Optional[Library]:
-    """The library, if this process has it (preloaded, or loaded by `load`) and it is this package's."""
+    """The library, if this process has it, preloaded or by `load`, and it is this package's."""
     global _library
     if _library is None:
         try:
@@ -114,7 +117,7 @@ def in_process() -> Optional[Library]:
 
 
 def path() -> Optional[str]:
-    """The library's file, for LD_PRELOAD and for `load`; None where it was not built or installed."""
+    """The library's file, for LD_PRELOAD and for `load`; None where there is none."""
     here = os.path.dirname(os.path.abspath(__file__))
     source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
     for place in (here, os.path.join(source, "build")):

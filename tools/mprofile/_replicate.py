@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
 """Weighted traces as repeated ones: what `tracemalloc.Snapshot` can carry.
 
-A trace of weight w is repeated floor(w) or floor(w) + 1 times. Which of them is decided by going on from
-trace to trace of one site: the running sum of weights, begun at a random fraction, is rounded down,
-and each trace gets what the sum gained in whole numbers. Each gets w on average, and the blocks of a
-whole site are right to one.
+A trace of weight w is repeated floor(w) or floor(w) + 1 times. Which of them is decided by going on
+from trace to trace of one site: the running sum of weights, begun at a random fraction, is rounded
+down, and each trace gets what the sum gained in whole numbers. Each gets w on average, and the
+blocks of a whole site are right to one.
 
 Where that would be more than TRACES_MAX traces, all weights are made smaller alike, but none less
-than one trace; the bytes of a sample, its size by its weight, are shared by its traces. So sizes stay
-right, of a single large block too, and counts do not.
+than one trace; the bytes of a sample, its size by its weight, are shared by its traces. So sizes
+stay right, of a single large block too, and counts do not.
 
 Invariants:
 - the same snapshot gives the same traces: the random fractions are seeded with what names it;
-- weight 1 is one trace, so where every allocation was recorded this is the list of the traces, in order;
+- weight 1 is one trace: where every allocation was recorded this is the list of all, in order;
 - there are at most TRACES_MAX traces and one for each live sample.
 """
 

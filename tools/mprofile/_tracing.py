@@ -15,8 +15,8 @@ Invariants:
   tracer took them away, what may have been freed unseen is forgotten and not shown as alive.
 
 Thread safety: all may be called from any thread, not from handlers of signals in C. What several
-threads start and stop at once takes effect in some order. A new rate is in force at once in the thread
-that asks for it, in others within their next 64 KiB of requests.
+threads start and stop at once takes effect in some order. A new rate is in force at once in the
+thread that asks for it, in others within their next 64 KiB of requests.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def start(
 
 
 def stop() -> None:
-    """Stop recording, and forget what was recorded. Nothing happens where it was stopped. Any thread."""
+    """Stop recording, and forget what was recorded. Nothing happens where it was stopped."""
     with _lock:
         library = _tracing()
         if library is not None:
@@ -159,10 +159,10 @@ def clear_traces() -> None:
 
 
 def get_traced_memory() -> Tuple[int, int]:
-    """Estimated bytes that are alive and were recorded, and the most they have been: (current, peak).
+    """Estimated bytes that are alive and were recorded, and the most they were: (current, peak).
 
-    (0, 0) where nothing is recorded. Exact where every allocation is. The peak is the highest of many
-    estimates and leans upwards.
+    (0, 0) where nothing is recorded. Exact where every allocation is. The peak is the highest of
+    many estimates and leans upwards.
     """
     library = in_process()
     if library is None or library.rate() == RATE_OFF:
@@ -186,7 +186,7 @@ def get_tracemalloc_memory() -> int:
 
 
 def get_traceback_limit() -> int:
-    """Most frames that are kept of a stack: as of the last `start()` (or MPROFILEFRAMES); 1 before."""
+    """Most frames that are kept of a stack: of the last `start()`, or MPROFILEFRAMES; 1 before."""
     library = in_process()
     return (library.frames() if library is not None else 0) or 1
 
@@ -235,8 +235,9 @@ def take_snapshot() -> Snapshot:
     """What is alive now and was recorded, by where it was allocated.
 
     Raises RuntimeError where nothing is recorded, OSError where the system has no room for it. The
-    interpreter runs on while the library writes. To leave out what the profiler itself takes when
-    it reads a snapshot, filter `os.path.dirname(mprofile.__file__) + "/*"`.
+    interpreter runs on while the library writes, to memory: for a moment some 40 bytes for each
+    live sample besides what the snapshot takes, which is about as much. To leave out what the
+    profiler itself took for earlier snapshots, filter `os.path.dirname(mprofile.__file__) + "/*"`.
     """
     library = _must_trace("take a snapshot")
     library.attach()
@@ -273,9 +274,9 @@ def _get_traces() -> List[Tuple[Any, ...]]:
 def dump(path: Any = None) -> str:
     """Write a snapshot file now, as the dump signal does, and return its path.
 
-    Without *path* it goes where MPROFILEOUT says. No file is replaced: a name that is taken gets .2,
-    .3 … before its extension. Raises RuntimeError where nothing is recorded, OSError where the file
-    cannot be written.
+    Without *path* it goes where MPROFILEOUT says. No file is replaced: a name that is taken gets
+    .2, .3 and so on before its extension. Raises RuntimeError where nothing is recorded, OSError
+    where the file cannot be written.
     """
     library = _must_trace("write a snapshot")
     library.attach()

@@ -205,7 +205,7 @@ def _stock_pickle(heaps: Sequence[Heap]) -> bytes:
 
     stock = Snapshot._from_heaps(heaps).to_tracemalloc()
     if stock.blocks_per_trace > 1.0:  # type: ignore[attr-defined]
-        text = "--pickle: there are too many blocks to have a trace each: sizes are right, counts not"
+        text = "--pickle: too many blocks to have a trace each: sizes are right, counts are not"
         print("mprofile-read: %s" % text, file=sys.stderr)
     return pickle.dumps(stock, pickle.HIGHEST_PROTOCOL)
 
