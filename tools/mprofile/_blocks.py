@@ -13,7 +13,6 @@ Invariants: nothing is read from memory; a class cannot lie about its flags.
 from __future__ import annotations
 
 import sys
-import sysconfig
 from typing import Any
 
 _HAVE_GC = 1 << 14
@@ -21,7 +20,8 @@ _MANAGED_DICT = 1 << 4
 _MANAGED_WEAKREF = 1 << 3
 _TWO_POINTERS = 16
 
-_GC_BYTES = 0 if sysconfig.get_config_var("Py_GIL_DISABLED") else _TWO_POINTERS
+#: A free-threaded Python keeps what the collector needs in the object itself.
+_GC_BYTES = 0 if "t" in sys.abiflags else _TWO_POINTERS
 if sys.version_info >= (3, 12):
     _MANAGED = _MANAGED_DICT | _MANAGED_WEAKREF
 elif sys.version_info >= (3, 11):

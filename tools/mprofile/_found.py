@@ -15,7 +15,6 @@ from ._library import Library
 
 _BEGIN = struct.Struct("=QII")
 _LINES = struct.Struct("=II")
-_BUFFER_BYTES = 16384
 
 #: Function, file, first line of the function, line.
 Found = Tuple[str, str, int, int]
@@ -23,15 +22,14 @@ Found = Tuple[str, str, int, int]
 
 def frames_at(library: Library, address: int) -> Optional[List[Found]]:
     """The frames of the live block at *address*, nearest first; None: there is no sample of it."""
-    size = _BUFFER_BYTES
-    while True:
+    size = library.traceback(address, None, 0)
+    while size:
         buffer = ctypes.create_string_buffer(size)
         used = library.traceback(address, buffer, size)
-        if used == 0:
-            return None
-        if used <= size:
+        if 0 < used <= size:
             return _taken_apart(buffer.raw[:used])
-        size = used
+        size = used  # another block begins there by now, or none
+    return None
 
 
 def _text(answer: bytes, at: int) -> Tuple[str, int]:

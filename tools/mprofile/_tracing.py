@@ -27,6 +27,7 @@ from _thread import RLock
 from operator import index
 from typing import TYPE_CHECKING, Any, List, Optional, Tuple
 
+from ._blocks import block_address
 from ._library import RATE_OFF, Library, LibraryError, in_process, load
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def start(
     frames, rate = _frames_of(nframe), _rate_of(sample_rate)
     if rate <= 1:
         # What asks for figures is not among what is counted: it is there before.
-        from . import _blocks, _found, snapshot  # noqa: F401
+        from . import _found, snapshot  # noqa: F401
     with _lock:
         library = load()
         _attach(library)
@@ -219,7 +220,6 @@ def _object_frames(obj: Any) -> Optional[List[Tuple[str, str, int, int]]]:
     if library is None:
         return None
     library.attach()
-    from ._blocks import block_address
     from ._found import frames_at
 
     return frames_at(library, block_address(obj))
