@@ -313,7 +313,11 @@ def test_dump_names(python: Python, tmp_path: Path, way: str) -> None:
         paths = [mprofile.dump(), mprofile.dump(), mprofile.dump("x%p.bin"), mprofile.dump(pathlib.Path("x%p.bin"))]
         os.chdir("out")
         paths.append(mprofile.dump("y.bin"))
-        for bad, number in [("no/such.bin", errno.ENOENT), ("z" * 300, errno.ENAMETOOLONG)]:
+        os.mkdir("folder")
+        inside = [os.path.relpath(mprofile.dump("folder")), os.path.relpath(mprofile.dump("folder/"))]
+        assert inside == ["folder/mprofile.%d.%d.bin" % (os.getpid(), n) for n in (1, 2)], inside
+        for bad, number in [("no/such.bin", errno.ENOENT), ("z" * 300, errno.ENAMETOOLONG), ("", errno.ENOENT),
+                            ("/dev/null", errno.EINVAL), ("nowhere/", errno.ENOENT)]:
             try:
                 mprofile.dump(bad)
             except OSError as error:

@@ -57,7 +57,7 @@ def test_a_new_rate_is_in_force_in_all_threads(python: Python, tmp_path: Path, w
     """What threads allocate after a change is sampled at the new rate; nothing once it is off."""
     execute(python, CROWD + """
 import time
-crowd = Crowd()
+crowd = Crowd(4)  # more would leave the reader, in the main thread, too little of the processor
 mprofile.start(4, 1 << 20)
 for rate in (65536, 4096, 262144, 1, 1 << 30, 100000):
     mprofile.start(4, rate)
@@ -231,3 +231,30 @@ for thread in threads:
 crowd.stop()
 assert not failed
 """, tmp_path, way)
+
+
+@pytest.mark.few
+def test_a_fork_waits_for_what_is_being_loaded(python: Python, tmp_path: Path) -> None:
+    """A child that is forked while another thread's first start() loads the package can start, too."""
+    execute(python, """
+import os, sys, threading, time
+import mprofile
+for delay in range(25):
+    middle = os.fork()
+    if middle == 0:
+        threading.Thread(target=lambda: mprofile.start()).start()
+        time.sleep(0.0008 * delay)
+        child = os.fork()
+        if child == 0:
+            mprofile.start()
+            os._exit(0 if mprofile.is_tracing() else 1)
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                os._exit(status != 0)
+            time.sleep(0.005)
+        os.kill(child, 9)
+        os._exit(2)
+    assert os.waitpid(middle, 0)[1] == 0, delay
+""", tmp_path, "imported")

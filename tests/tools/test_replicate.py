@@ -10,7 +10,7 @@ from typing import Any, Dict, List
 import pytest
 
 import mprofile
-from helpers import LOAD, MAIN, VIEW, save, small, stock_traces
+from helpers import LOAD, MAIN, VIEW, mixed, save, small, stock_traces
 from mprofile._replicate import replicate
 from snapshot_writer import Program
 
@@ -100,3 +100,12 @@ def test_equal_traces_are_pickled_once(tmp_path: Any) -> None:
     plain = loaded(tmp_path, program).to_tracemalloc()
     assert len(plain.traces) == pytest.approx(104858, abs=1)
     assert len(pickle.dumps(plain, 4)) < 5 * 104858
+
+
+def test_native_frames_are_left_out(tmp_path: Any) -> None:
+    """They have no lines: the nearest frame is Python's, as in the statistics of the snapshot itself."""
+    snapshot = loaded(tmp_path, mixed(0))
+    ours = {(s.traceback[0].filename, s.traceback[0].lineno): s.size for s in snapshot.statistics("lineno")}
+    plain = snapshot.to_tracemalloc().statistics("lineno")
+    theirs = {(s.traceback[0].filename, s.traceback[0].lineno): s.size for s in plain}
+    assert theirs[LOAD[:2]] == ours[LOAD[:2]] and theirs == ours

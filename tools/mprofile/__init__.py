@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import RLock
 from typing import TYPE_CHECKING, Any, List
 
 if TYPE_CHECKING:
@@ -106,13 +107,22 @@ _HOMES = {
 }
 
 
+#: Held while modules of the package are loaded. A fork waits for it: its child would find a module
+#: that is half loaded for ever, by a thread that it does not have.
+_loading = RLock()
+os.register_at_fork(
+    before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release
+)
+
+
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError("module 'mprofile' has no attribute %r" % name)
-    from importlib import import_module
+    with _loading:
+        from importlib import import_module
 
-    value = globals()[name] = getattr(import_module(home), name)
+        value = globals()[name] = getattr(import_module(home), name)
     return value
 
 

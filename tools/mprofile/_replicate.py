@@ -23,7 +23,7 @@ import tracemalloc
 from typing import Any, Dict, List, Sequence, Tuple
 
 from ._frames import trace_tuple
-from ._heap import Heap
+from ._heap import NATIVE, UNKNOWN_FILE, Heap
 from ._sums import sum_sites
 from ._tracelist import Part
 from ._weights import WeightCache
@@ -46,6 +46,21 @@ def replicate(
     return snapshot
 
 
+class _PythonFrames(Dict[int, Tuple[Any, ...]]):
+    """The frames of a stack without those of native code, which have no lines; of a stack without any other, all."""
+
+    def __init__(self, part: Part) -> None:
+        super().__init__()
+        self._stacks = part.stacks
+
+    def __missing__(self, node: int) -> Tuple[Any, ...]:
+        frames, details = self._stacks[node]
+        kept = tuple(frame for frame, (_, first) in zip(frames, details) if first != NATIVE)
+        known = any(file != UNKNOWN_FILE for file, _ in kept)
+        self[node] = kept if known else frames
+        return self[node]
+
+
 def _add(traces: List[Tuple[Any, ...]], heap: Heap, fewer: float) -> None:
     rng = random.Random("%s %s" % (heap.head.text("uid"), heap.head.text("number")))
     running = [rng.random() for _ in heap.sites.node]
@@ -53,6 +68,8 @@ def _add(traces: List[Tuple[Any, ...]], heap: Heap, fewer: float) -> None:
     part = Part(heap)
     shared: Dict[Tuple[Any, ...], Tuple[Any, ...]] = {}
     live = heap.live
+    native = heap.has_native
+    python_frames = _PythonFrames(part)
     for row, (site, size, rate) in enumerate(zip(live.site, live.size, live.rate)):
         weight, octets, _, _ = weights[rate][size]
         times = 1
@@ -61,6 +78,9 @@ def _add(traces: List[Tuple[Any, ...]], heap: Heap, fewer: float) -> None:
             times = int(total)
             running[site] = total - times
         raw = part.raw(row)
+        if native:
+            frames = python_frames[heap.sites.node[site]]
+            raw = trace_tuple(raw[0], size, frames, live.depth[row] or part.least_depth)
         if fewer != 1.0:
             times = max(times, 1)
             larger = int(octets / times + rng.random())

@@ -21,12 +21,15 @@ thread that asks for it, in others within their next 64 KiB of requests.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 from _thread import RLock
 from operator import index
 from typing import TYPE_CHECKING, Any, List, Optional, Tuple
 
+from . import _found, _frames, snapshot  # noqa: F401  # now, not in a thread that a fork may lose
 from ._blocks import block_address
 from ._library import RATE_OFF, Library, LibraryError, in_process, load
 
@@ -77,7 +80,10 @@ def _attach(library: Library) -> None:
 
 def _check(error: int, what: str) -> None:
     if error:
-        raise RuntimeError("%s: %s" % (what, os.strerror(error)))
+        why = os.strerror(error)
+        if error == errno.ENOSPC:
+            why = "it was changed to 255 different ones in this process already"
+        raise RuntimeError("%s: %s" % (what, why))
 
 
 def _frames_of(nframe: Any) -> int:
@@ -274,7 +280,7 @@ def _get_traces() -> List[Tuple[Any, ...]]:
 def dump(path: Any = None) -> str:
     """Write a snapshot file now, as the dump signal does, and return its path.
 
-    Without *path* it goes where MPROFILEOUT says. No file is replaced: a name that is taken gets
+    Without *path* it goes where MPROFILEOUT says; a folder means the default name inside it. No file is replaced: a name that is taken gets
     .2, .3 and so on before its extension. Raises RuntimeError where nothing is recorded, OSError
     where the file cannot be written.
     """
@@ -284,7 +290,7 @@ def dump(path: Any = None) -> str:
 
     name = None
     if path is not None:
-        name = os.fsencode(os.path.abspath(path))
+        name = os.fsencode(os.path.abspath(_file_name(os.fsdecode(path))))
         if b"\0" in name:
             raise ValueError("embedded null byte")
     written = ctypes.create_string_buffer(_PATH_BYTES)
@@ -292,6 +298,29 @@ def dump(path: Any = None) -> str:
     if error:
         raise OSError(error, os.strerror(error), path)
     return os.fsdecode(written.value)
+
+
+def _file_name(path: str) -> str:
+    """Where a snapshot goes that is to go to *path*: a folder means the default name in it."""
+    if not path:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    if "\0" in path:
+        return path
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        if path.endswith("/"):
+            raise
+        return path
+    if stat.S_ISDIR(mode):
+        name = "mprofile.%d.%%d.bin" % os.getpid()
+        number = 1
+        while os.path.lexists(os.path.join(path, name % number)):
+            number += 1
+        return os.path.join(path, name % number)
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "a device or a pipe, expected a file or a folder", path)
+    return path
 
 
 def start_from_environment() -> None:
