@@ -109,7 +109,8 @@ assert not mprofile.is_tracing() and mprofile.get_traced_memory() == (0, 0)
 print(json.dumps(own))
 """, tmp_path, way)
     # Stacks are kept, so a table may have to double until all of them were met; blocks are not.
-    assert own[-1] < 8 << 20 and own[-1] <= 2 * own[2], own
+    # Tables double when new stacks come; in the second half there are none.
+    assert own[-1] < 8 << 20 and own[-1] <= 1.3 * own[len(own) // 2], own
 
 
 @pytest.mark.few
@@ -257,4 +258,4 @@ for delay in range(25):
         os.kill(child, 9)
         os._exit(2)
     assert os.waitpid(middle, 0)[1] == 0, delay
-""", tmp_path, "imported")
+""", tmp_path, "imported", errors="any")  # 3.12 and later warn of forks among threads

@@ -122,8 +122,15 @@ def __getattr__(name: str) -> Any:
     with _loading:
         from importlib import import_module
 
-        value = globals()[name] = getattr(import_module(home), name)
-    return value
+        if home == "mprofile._tracing":
+            # All that its functions load later, in threads that a fork may lose.
+            import_module("mprofile._found")
+            import_module("mprofile.snapshot")
+        module = import_module(home)
+        # All of its names at once: where every allocation is recorded, the first use of each would be one.
+        names = [other for other, place in _HOMES.items() if place == home]
+        globals().update((other, getattr(module, other)) for other in names)
+    return globals()[name]
 
 
 def __dir__() -> List[str]:

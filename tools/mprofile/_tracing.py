@@ -29,7 +29,6 @@ from _thread import RLock
 from operator import index
 from typing import TYPE_CHECKING, Any, List, Optional, Tuple
 
-from . import _found, _frames, snapshot  # noqa: F401  # now, not in a thread that a fork may lose
 from ._blocks import block_address
 from ._library import RATE_OFF, Library, LibraryError, in_process, load
 
