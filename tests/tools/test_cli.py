@@ -35,7 +35,7 @@ USAGE = [
     (["--lim", "3"], "--lim"),
 ] + [
     ([option, "x"], option)
-    for option in "--tree --diff --leaks --pprof --collapsed --speedscope --html "
+    for option in "--tree --diff --leaks --pprof --collapsed --speedscope "
     "--pickle".split()
 ] + [(["--debug-dir", "no/such/folder"], "no such folder")]
 

@@ -120,8 +120,7 @@ def run(heaps: Sequence[Heap], live_sums: Sequence[Sums], query: Query) -> Resul
         elif query.source == "peak":
             sums = sum_peak(heap)
         add_all(everything, heap, sums)
-        if query.include or query.exclude:
-            heap, sums = _filtered(heap, sums, query)
+        heap, sums = _filtered(heap, sums, query)
         add_all(selected, heap, sums)
         parts.append((heap, sums))
     if query.by in _GROUP_KIND:
@@ -158,8 +157,10 @@ def _normal(name: str) -> str:
     return name[:-1] if name.endswith(".pyc") else name
 
 
-def _filtered(heap: Heap, sums: Sums, query: Query) -> Tuple[Heap, Sums]:
-    """The heap and its sums without the sites whose nearest frame's file is not wanted."""
+def wanted_sites(heap: Heap, query: Query) -> Optional[bytearray]:
+    """Which sites' nearest frame's file is wanted; None: all are."""
+    if not query.include and not query.exclude:
+        return None
     include = [_normal(pattern) for pattern in query.include]
     exclude = [_normal(pattern) for pattern in query.exclude]
     verdicts: Dict[str, bool] = {}
@@ -175,7 +176,14 @@ def _filtered(heap: Heap, sums: Sums, query: Query) -> Tuple[Heap, Sums]:
 
     keys = heap.key_nodes()
     nodes = heap.sites.node if keys is None else [keys[node] for node in heap.sites.node]
-    mask = bytearray(wanted(heap.frame(node)[0]) for node in nodes)
+    return bytearray(wanted(heap.frame(node)[0]) for node in nodes)
+
+
+def _filtered(heap: Heap, sums: Sums, query: Query) -> Tuple[Heap, Sums]:
+    """The heap and its sums without the sites whose nearest frame's file is not wanted."""
+    mask = wanted_sites(heap, query)
+    if mask is None:
+        return heap, sums
     less = Sums(0)
     for name in Sums.__slots__:
         values = [value if keep else 0 for value, keep in zip(getattr(sums, name), mask)]

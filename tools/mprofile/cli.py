@@ -16,6 +16,7 @@ from . import __version__
 from ._books import Books, rss_lines
 from ._format import MAGIC, MAJOR, MINOR, SnapshotError
 from ._headreport import HeadReport
+from ._html import check_page, page_text
 from ._ids import read_heap
 from ._json import report_json
 from ._merge import merge
@@ -106,6 +107,11 @@ def _parser() -> argparse.ArgumentParser:
         "DIR/NAME.debug, DIR/NAME",
     )
     add("--json", metavar="FILE", help="write the report as JSON to FILE, - for standard output")
+    add(
+        "--html",
+        metavar="FILE",
+        help="write one self-contained page with a flame graph to FILE, - for standard output",
+    )
     add("--salvage", action="store_true", help="read what is whole of a damaged file")
     add(
         "--version",
@@ -148,6 +154,8 @@ def _main(options: argparse.Namespace) -> int:
     query = Query(options.by, options.value, options.cumulative, options.include, options.exclude)
     try:
         query.check()
+        if options.html is not None:
+            check_page(query)
         if options.debug_dir is not None and not os.path.isdir(options.debug_dir):
             raise UsageError("--debug-dir %s: no such folder" % options.debug_dir)
         heaps = [read_heap(path, options.salvage) for path in options.snapshot]
@@ -163,12 +171,20 @@ def _main(options: argparse.Namespace) -> int:
     parts, notes = merge(heaps)
     sums = [sum_sites(heap) for heap in parts]
     out = sys.stdout
-    glyphs = glyphs_for(out) if options.json is None else Glyphs()
+    exports = {name: getattr(options, name) for name in ("json", "html")}
+    wanted = {name: path for name, path in exports.items() if path is not None}
+    glyphs = Glyphs() if wanted else glyphs_for(out)
     books.close(parts, sums, glyphs)
+    if "html" in wanted:
+        text = page_text(parts, sums, books, notes, query, __version__)
+        status = _write_export("--html", wanted["html"], text)
+        if status or "json" not in wanted:
+            return status
+        del text
     result = run(parts, sums, query)
-    if options.json is not None:
+    if "json" in wanted:
         text = report_json(parts, notes, books, result, options.limit or 0, __version__)
-        return _write_json(options.json, text)
+        return _write_export("--json", wanted["json"], text)
     width = stream_width(out)
     short = books.short() if not options.rss else []
     _print(out, HeadReport(width, glyphs).lines(parts, sums, short))
@@ -188,22 +204,23 @@ def _print(out: IO[str], lines: Iterable[str]) -> None:
 
 
 def _is_snapshot(path: str) -> bool:
-    """A glob behind `--json` gives it the first of the snapshots."""
+    """A glob behind an export's option gives it the first of the snapshots."""
     if not os.path.isfile(path):
         return False
     with open(path, "rb") as file:
         return file.read(len(MAGIC)) == MAGIC
 
 
-def _write_json(path: str, text: str) -> int:
+def _write_export(option: str, path: str, text: str) -> int:
     if path == "-":
         sys.stdout.write(text)
         return 0
     try:
         if _is_snapshot(path):
-            return _fail(EXIT_USAGE, "--json %s: that is a snapshot; expected another name" % path)
-        with open(path, "w", encoding="ascii") as file:
+            reason = "that is a snapshot; expected another name"
+            return _fail(EXIT_USAGE, "%s %s: %s" % (option, path, reason))
+        with open(path, "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        return _fail(EXIT_USAGE, "--json %s: %s" % (path, error.strerror))
+        return _fail(EXIT_USAGE, "%s %s: %s" % (option, path, error.strerror))
     return 0

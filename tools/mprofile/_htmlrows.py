@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: MIT
+"""The rows of a page: what each stack holds, by type and age, and what it held in an old snapshot.
+
+The page adds rows up for whatever is chosen there (an age, a value, a part of the tree), so rows
+are as fine as the choices are, and no finer: stack x type x bin of age. They are sums of weighed
+samples, as for every other report; the page weighs nothing.
+
+With an old snapshot a row also says in which bin its blocks were then. A block that is in both has
+the same weight in both, so it adds no error to the growth: only rows that are counted on one side
+do. Samples of other processes are other samples, and independent.
+
+Invariants: the rows of a value add up to the reader's total of it; a stack is a path and a domain.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+
+from ._agebins import ABSENT, age_bins
+from ._heap import Heap
+from ._htmltree import Tree
+from ._sums import Sums, sum_live
+
+if TYPE_CHECKING:
+    from ._heap import Floats, Ints
+
+#: Sums over what was ever allocated, and over what was live at the peak, by stack.
+_SITE_SUMS = (
+    "alloc_blocks",
+    "alloc_bytes",
+    "alloc_blocks_var",
+    "alloc_bytes_var",
+    "peak_bytes",
+    "peak_bytes_var",
+)
+
+
+class Part(NamedTuple):
+    """One heap, and which of its sites are asked for (None: all)."""
+
+    heap: Heap
+    mask: Optional[Sequence[int]] = None
+
+
+class Rows:
+    """Stacks and rows as columns; the page's own names for them are in `columns`."""
+
+    def __init__(self, tree: Tree, limits: Sequence[int]) -> None:
+        self.tree = tree
+        self.limits = limits
+        self.stack_node: Ints = array("I")
+        self.stack_domain: Ints = array("I")
+        #: The frame that stands for the stack, as in every report by line.
+        self.stack_key: Ints = array("I")
+        self.sums: Dict[str, Floats] = {name: array("d") for name in _SITE_SUMS}
+        self.then: Dict[str, Floats] = {name: array("d") for name in _SITE_SUMS}
+        self.row_stack: Ints = array("I")
+        self.row_type: Ints = array("I")
+        self.row_now: Ints = array("B")
+        self.row_then: Ints = array("B")
+        self.row_sums: Dict[str, Floats] = {
+            name: array("d") for name in ("bytes", "blocks", "bytes_var", "blocks_var")
+        }
+        #: What was allocated before the old snapshot is allocated in the new one's sums too.
+        self.alloc_shared = False
+        self._stacks: Dict[Tuple[int, str], int] = {}
+        self._numbers: List[List[int]] = []
+
+    def add(self, parts: Sequence[Part], old: Sequence[Part] = ()) -> None:
+        """Add the snapshots that the page is of, and the *old* ones that it compares with."""
+        uids = _uids(old)
+        self.alloc_shared = bool(uids) and uids <= _uids(parts)
+        matched = _Matched(parts, old, self.limits)
+        for part in parts:
+            stacks = self._take_over(part, self.sums)
+            self._add_live(part, stacks, age_bins(part.heap, self.limits), matched.then(part.heap))
+        for part in old:
+            stacks = self._take_over(part, self.then)
+            self._add_live(part, stacks, None, matched.only_then(part.heap))
+
+    def _take_over(self, part: Part, sums: Dict[str, Floats]) -> List[int]:
+        """The stack of each site, with the sums of sites added to it."""
+        heap = part.heap
+        sites = heap.sites
+        chosen = range(len(sites.node))
+        if part.mask is not None:
+            chosen = [site for site in chosen if part.mask[site]]  # type: ignore[assignment]
+        nodes = self.tree.add(heap, (sites.node[site] for site in chosen))
+        keys = heap.key_nodes()
+        stacks = [0] * len(sites.node)
+        columns = [(sums[name], getattr(sites, name)) for name in _SITE_SUMS]
+        for site in chosen:
+            own = sites.node[site]
+            key = nodes[own], heap.domain_names[sites.domain[site]]
+            stack = self._stacks.get(key)
+            if stack is None:
+                stack = self._stacks[key] = len(self.stack_node)
+                self._new_stack(*key, nodes[own if keys is None else keys[own]])
+            stacks[site] = stack
+            for into, column in columns:
+                into[stack] += column[site]
+        return stacks
+
+    def _new_stack(self, node: int, domain: str, key_node: int) -> None:
+        self.stack_node.append(node)
+        self.stack_domain.append(self.tree.strings.id(domain))
+        self.stack_key.append(self.tree.node_frame[key_node])
+        for group in (self.sums, self.then):
+            for column in group.values():
+                column.append(0.0)
+
+    def _add_live(
+        self, part: Part, stacks: List[int], now: Optional[bytearray], then: Optional[bytearray]
+    ) -> None:
+        """Add the live samples; the bins are ABSENT (or None) where a side has them not."""
+        heap = part.heap
+        live, sites = heap.live, len(heap.sites.node)
+        if not len(live):
+            return
+        types = live.type if heap.has_types else None
+        pairs = _pairs(now, then, len(live))
+        # Type, bins and site in one integer, then numbered, so that one loop weighs and adds.
+        if types is None:
+            keys = [pair * sites + site for pair, site in zip(pairs, live.site)]
+        else:
+            rows = zip(types, pairs, live.site)
+            keys = [(kind << 16 | pair) * sites + site for kind, pair, site in rows]
+        different = sorted(set(keys))
+        labels = array("I", map({k: i for i, k in enumerate(different)}.__getitem__, keys))
+        del keys
+        sums = sum_live(heap, labels, len(different))
+        self._append(part, stacks, different, sums)
+
+    def _append(self, part: Part, stacks: List[int], keys: List[int], sums: Sums) -> None:
+        heap, mask, sites = part.heap, part.mask, len(part.heap.sites.node)
+        names = {0: 0}
+        columns = [(column, getattr(sums, name)) for name, column in self.row_sums.items()]
+        for index, key in enumerate(keys):
+            rest, site = divmod(key, sites)
+            if mask is not None and not mask[site]:
+                continue
+            kind, pair = rest >> 16, rest & 0xFFFF
+            if pair == ABSENT << 8 | ABSENT:
+                continue
+            if kind not in names:
+                names[kind] = self.tree.strings.id(heap.strings[kind])
+            self.row_stack.append(stacks[site])
+            self.row_type.append(names[kind])
+            self.row_now.append(pair >> 8)
+            self.row_then.append(pair & 0xFF)
+            for column, values in columns:
+                column.append(values[index])
+
+
+def _pairs(now: Optional[bytearray], then: Optional[bytearray], count: int) -> List[int]:
+    if then is None:
+        return [bin << 8 | ABSENT for bin in now or bytes([ABSENT]) * count]
+    if now is None:
+        return [ABSENT << 8 | bin for bin in then]
+    return [a << 8 | b for a, b in zip(now, then)]
+
+
+def _uids(parts: Sequence[Part]) -> Set[int]:
+    return {uid for part in parts for uid in part.heap.lineage.uid}
+
+
+class _Matched:
+    """Which samples stand in both the old and the new snapshots, by what a block is known by."""
+
+    def __init__(self, new: Sequence[Part], old: Sequence[Part], limits: Sequence[int]) -> None:
+        self._both = _uids(new) & _uids(old)
+        self._bins: Dict[int, int] = {}
+        self._seen: Set[int] = set()
+        self._old_bins = {id(part.heap): age_bins(part.heap, limits) for part in old}
+        for part in old:
+            heap = part.heap
+            for row, block in self._blocks(heap):
+                self._bins[block] = self._old_bins[id(heap)][row]
+
+    def _blocks(self, heap: Heap) -> List[Tuple[int, int]]:
+        live, uid = heap.live, heap.lineage.uid
+        if not self._both:
+            return []
+        shared = [one in self._both for one in uid]
+        rows = zip(live.generation, live.address, live.time, live.size)
+        return [
+            (row, ((uid[generation] << 64 | address) << 64 | time) << 64 | size)
+            for row, (generation, address, time, size) in enumerate(rows)
+            if shared[generation]
+        ]
+
+    def then(self, heap: Heap) -> Optional[bytearray]:
+        """For each sample of a new heap its bin in the old one."""
+        if not self._bins:
+            return None
+        bins = bytearray([ABSENT]) * len(heap.live)
+        for row, block in self._blocks(heap):
+            found = self._bins.get(block)
+            if found is not None:
+                bins[row] = found
+                self._seen.add(block)
+        return bins
+
+    def only_then(self, heap: Heap) -> bytearray:
+        """For each sample of an old heap its bin there, ABSENT where a new heap has it too."""
+        bins = bytearray(self._old_bins[id(heap)])
+        if self._seen:
+            for row, block in self._blocks(heap):
+                if block in self._seen:
+                    bins[row] = ABSENT
+        return bins
