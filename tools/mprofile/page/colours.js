@@ -5,6 +5,7 @@
 import { base } from "./frames.js";
 
 const LEGEND = 7;
+const SPREAD = 12;
 
 function hash(text) {
   let h = 2166136261;
@@ -17,7 +18,7 @@ function neutral(dark) {
 }
 
 function tone(hue, saturation, dark) {
-  return `hsl(${hue} ${saturation}% ${dark ? 30 : 76}%)`;
+  return `hsl(${hue} ${saturation}% ${dark ? 24 : 76}%)`;
 }
 
 // The type that has more than half of what is below a node, where one has: two that differ cancel
@@ -57,6 +58,21 @@ export class Colours {
     this.data = data;
     this.frames = frames;
     this.hues = new Map();
+    this.spread(data.col.row_stack, (row) => frames.fileId(data.col.stack_key[data.col.row_stack[row]]));
+    this.spread(data.col.row_type, (row) => data.col.row_type[row]);
+  }
+
+  // The heaviest lie far apart on the circle, the golden angle from each to the next; of the others
+  // the name decides.
+  spread(rows, idOf) {
+    const sums = new Map();
+    const bytes = this.data.col.row_bytes;
+    for (let row = 0; row < rows.length; row += 1) {
+      const id = idOf(row);
+      if (id) sums.set(id, (sums.get(id) || 0) + bytes[row]);
+    }
+    [...sums].sort((a, b) => b[1] - a[1] || a[0] - b[0]).slice(0, SPREAD)
+      .forEach(([id], rank) => this.hues.set(id, (28 + 137.5 * rank) % 360));
   }
 
   hue(id) {

@@ -20,6 +20,7 @@ const printed = matchMedia("print");
 class Page {
   constructor(data) {
     this.data = data;
+    this.figure = figure;
     this.frames = new Frames(data);
     this.state = new State(data, this.frames);
     this.colours = new Colours(data, this.frames);

@@ -5,14 +5,14 @@ const BYTES = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 const COUNTS = ["", "k", "M", "G", "T", "P", "E"];
 
 // Python rounds what lies exactly between two decimals to the even one, toFixed away from zero.
+// Only a fraction of a power of two can lie there exactly.
 export function fixed(value, decimals) {
-  const text = value.toFixed(decimals);
-  const scaled = Math.abs(value) * 10 ** decimals;
+  const size = Math.abs(value);
+  const scaled = size * 10 ** decimals;
   const whole = Math.floor(scaled);
-  if (scaled - whole === 0.5 && scaled / 10 ** decimals === Math.abs(value) && whole % 2 === 0) {
-    return (Math.sign(value) * (whole / 10 ** decimals)).toFixed(decimals);
-  }
-  return text;
+  const between = scaled - whole === 0.5 && Number.isInteger(size * 2 ** (decimals + 1));
+  if (!between || whole % 2) return value.toFixed(decimals);
+  return (Math.sign(value) * (whole / 10 ** decimals)).toFixed(decimals);
 }
 
 function scaled(value, base, units, whole) {
