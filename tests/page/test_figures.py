@@ -227,13 +227,7 @@ def test_the_same_snapshot_gives_the_same_page(tmp_path: Path) -> None:
     assert read("--html", "-", path) == read("--html", "-", path)
 
 
-def test_html_and_json_at_once(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.bin", service().bytes())
-    status, out, _ = read("--html", str(tmp_path / "a.html"), "--json", "-", path)
-    assert status == 0 and json.loads(out)["rows"] and (tmp_path / "a.html").exists()
-
-
-@pytest.mark.parametrize("options", [["--cumulative"], ["--by", "thread"]])
+@pytest.mark.parametrize("options", [["--cumulative"], ["--by", "thread"], ["--json", "-"]])
 def test_what_has_no_meaning_is_refused(options: List[str], tmp_path: Path) -> None:
     path = save(tmp_path / "a.bin", service().bytes())
     status, out, err = read("--html", "-", *options, path)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Pages of real programs with a known answer: the line that is to blame is on top, in words and in
-the graph. With MPROFILE_PICTURES=FOLDER each page is also photographed, light, dark and on a phone.
+the graph. With PAGE_PICTURES=FOLDER each page is also photographed, light, dark and on a phone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 from harness import Running  # noqa: E402
 
 STORIES = ROOT / "tests" / "stories"
-PICTURES = os.environ.get("MPROFILE_PICTURES")
+PICTURES = os.environ.get("PAGE_PICTURES")
 
 
 def line_of(story: Path, mark: str) -> str:

@@ -31,9 +31,12 @@ _SALVAGED_ROWS = 1 << 20
 _SUM_MAX = 1e200
 
 
-def read_heap(path: str, salvage: bool = False) -> Heap:
-    """Read one snapshot file. Raises SnapshotError, or OSError where it cannot be opened."""
-    container = Container(path, salvage)
+def read_heap(path: str, salvage: bool = False, descriptor: int = -1) -> Heap:
+    """Read one snapshot: file *path*, or what *descriptor* has open, from its beginning.
+
+    Raises SnapshotError, or OSError where it cannot be opened.
+    """
+    container = Container(path, salvage, descriptor)
     tables = Tables()
     tables.read(container)
     return _Resolver(container, tables).heap()

@@ -16,6 +16,7 @@ from . import __version__
 from ._books import Books, rss_lines
 from ._format import MAGIC, MAJOR, MINOR, SnapshotError
 from ._headreport import HeadReport
+from ._heap import Heap
 from ._html import check_page, page_text
 from ._ids import read_heap
 from ._json import report_json
@@ -108,6 +109,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--json", metavar="FILE", help="write the report as JSON to FILE, - for standard output")
     add(
+        "--pickle",
+        metavar="FILE",
+        help="write the live blocks to FILE, - for standard output, as tracemalloc.Snapshot.load "
+        "reads them, in the form of the Python that runs this; nothing else is printed",
+    )
+    add(
         "--html",
         metavar="FILE",
         help="write one self-contained page with a flame graph to FILE, - for standard output",
@@ -154,8 +161,7 @@ def _main(options: argparse.Namespace) -> int:
     query = Query(options.by, options.value, options.cumulative, options.include, options.exclude)
     try:
         query.check()
-        if options.html is not None:
-            check_page(query)
+        _check_exports(options, query)
         if options.debug_dir is not None and not os.path.isdir(options.debug_dir):
             raise UsageError("--debug-dir %s: no such folder" % options.debug_dir)
         heaps = [read_heap(path, options.salvage) for path in options.snapshot]
@@ -167,24 +173,22 @@ def _main(options: argparse.Namespace) -> int:
     except OSError as error:
         return _fail(EXIT_UNREADABLE, "%s: %s" % (error.filename, error.strerror))
     demangle(heaps)
+    if options.pickle is not None:
+        return _write("--pickle", options.pickle, _stock_pickle(merge(heaps)[0]))
     books = Books(heaps)
     parts, notes = merge(heaps)
     sums = [sum_sites(heap) for heap in parts]
     out = sys.stdout
-    exports = {name: getattr(options, name) for name in ("json", "html")}
-    wanted = {name: path for name, path in exports.items() if path is not None}
-    glyphs = Glyphs() if wanted else glyphs_for(out)
+    to_file = options.json is not None or options.html is not None
+    glyphs = Glyphs() if to_file else glyphs_for(out)
     books.close(parts, sums, glyphs)
-    if "html" in wanted:
+    if options.html is not None:
         text = page_text(parts, sums, books, notes, query, __version__)
-        status = _write_export("--html", wanted["html"], text)
-        if status or "json" not in wanted:
-            return status
-        del text
+        return _write("--html", options.html, text.encode("utf-8"))
     result = run(parts, sums, query)
-    if "json" in wanted:
+    if options.json is not None:
         text = report_json(parts, notes, books, result, options.limit or 0, __version__)
-        return _write_export("--json", wanted["json"], text)
+        return _write("--json", options.json, text.encode("ascii"))
     width = stream_width(out)
     short = books.short() if not options.rss else []
     _print(out, HeadReport(width, glyphs).lines(parts, sums, short))
@@ -198,9 +202,30 @@ def _main(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check_exports(options: argparse.Namespace, query: Query) -> None:
+    names = ("pickle", "json", "html")
+    chosen = ["--" + name for name in names if getattr(options, name) is not None]
+    if len(chosen) > 1:
+        raise UsageError("%s: expected one of them" % " and ".join(chosen))
+    if options.html is not None:
+        check_page(query)
+
+
 def _print(out: IO[str], lines: Iterable[str]) -> None:
     for line in lines:
         out.write(line + "\n")
+
+
+def _stock_pickle(heaps: Sequence[Heap]) -> bytes:
+    import pickle
+
+    from .snapshot import Snapshot
+
+    stock = Snapshot._from_heaps(heaps).to_tracemalloc()
+    if stock.blocks_per_trace > 1.0:  # type: ignore[attr-defined]
+        text = "--pickle: there are too many blocks to have a trace each: sizes are right, counts not"
+        print("mprofile-read: %s" % text, file=sys.stderr)
+    return pickle.dumps(stock, pickle.HIGHEST_PROTOCOL)
 
 
 def _is_snapshot(path: str) -> bool:
@@ -211,16 +236,17 @@ def _is_snapshot(path: str) -> bool:
         return file.read(len(MAGIC)) == MAGIC
 
 
-def _write_export(option: str, path: str, text: str) -> int:
+def _write(option: str, path: str, data: bytes) -> int:
     if path == "-":
-        sys.stdout.write(text)
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
         return 0
     try:
         if _is_snapshot(path):
-            reason = "that is a snapshot; expected another name"
-            return _fail(EXIT_USAGE, "%s %s: %s" % (option, path, reason))
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+            text = "%s %s: that is a snapshot; expected another name" % (option, path)
+            return _fail(EXIT_USAGE, text)
+        with open(path, "wb") as file:
+            file.write(data)
     except OSError as error:
         return _fail(EXIT_USAGE, "%s %s: %s" % (option, path, error.strerror))
     return 0
