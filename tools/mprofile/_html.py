@@ -16,7 +16,7 @@ Invariants:
   known by its hash;
 - figures are the reader's sums; nothing is in it beyond the snapshot's facts and the source lines
   of Python files that are on this machine;
-- the same snapshot gives the same page.
+- the same snapshot gives the same page, with the same Python.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 from ._accountreport import _LABELS, account_json
 from ._agebins import age_limits, run_length
 from ._books import Books
-from ._headreport import HeadReport, _command, _each, _rate_text, _taken_text
+from ._headreport import HeadReport, _each, _rate_text, _taken_text
 from ._heap import Heap
 from ._htmlrows import Part, Rows
 from ._htmltree import Tree
@@ -173,7 +173,7 @@ def _texts(
     pids = ", ".join(heap.head.text("pid") or "?" for heap in parts[:4])
     more = len(parts) - 4
     title = "%s, pid %s" % (
-        _each(_command(heap.head) or heap.head.text("exe") or "" for heap in parts) or "snapshot",
+        _each(_program(heap) for heap in parts) or "snapshot",
         pids + (" and %d more" % more if more > 0 else ""),
     )
     return {
@@ -190,6 +190,12 @@ def _texts(
         "group": query.by if query.by in _GROUPS else "lineno",
         "filtered": [*query.include, *("not " + one for one in query.exclude)],
     }
+
+
+def _program(heap: Heap) -> str:
+    """The command, without the folder of what ran it."""
+    words = heap.head.cmdline or [heap.head.text("exe") or ""]
+    return " ".join([os.path.basename(words[0]), *words[1:]])
 
 
 def _account(books: Books) -> Any:

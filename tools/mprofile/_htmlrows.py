@@ -15,7 +15,10 @@ Invariants: the rows of a value add up to the reader's total of it; a stack is a
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from collections import defaultdict
+from itertools import count, repeat
+from operator import add, mul
+from typing import TYPE_CHECKING, DefaultDict, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ._agebins import ABSENT, age_bins
 from ._heap import Heap
@@ -118,17 +121,13 @@ class Rows:
         live, sites = heap.live, len(heap.sites.node)
         if not len(live):
             return
-        types = live.type if heap.has_types else None
-        pairs = _pairs(now, then, len(live))
         # Type, bins and site in one integer, then numbered, so that one loop weighs and adds.
-        if types is None:
-            keys = [pair * sites + site for pair, site in zip(pairs, live.site)]
-        else:
-            rows = zip(types, pairs, live.site)
-            keys = [(kind << 16 | pair) * sites + site for kind, pair, site in rows]
-        different = sorted(set(keys))
-        labels = array("I", map({k: i for i, k in enumerate(different)}.__getitem__, keys))
-        del keys
+        keys = map(add, _pairs(now, then, len(live), sites), live.site)
+        if heap.has_types:
+            keys = map(add, keys, map(mul, live.type, repeat(sites << 16)))
+        numbers: DefaultDict[int, int] = defaultdict(count().__next__)
+        labels = array("I", map(numbers.__getitem__, keys))
+        different = list(numbers)
         sums = sum_live(heap, labels, len(different))
         self._append(part, stacks, different, sums)
 
@@ -153,12 +152,17 @@ class Rows:
                 column.append(values[index])
 
 
-def _pairs(now: Optional[bytearray], then: Optional[bytearray], count: int) -> List[int]:
-    if then is None:
-        return [bin << 8 | ABSENT for bin in now or bytes([ABSENT]) * count]
+def _pairs(
+    now: Optional[bytearray], then: Optional[bytearray], rows: int, scale: int
+) -> Iterator[int]:
+    """Of each row the bins as `now << 8 | then`, times *scale*."""
+    if now is not None and then is not None:
+        return ((a << 8 | b) * scale for a, b in zip(now, then))
     if now is None:
-        return [ABSENT << 8 | bin for bin in then]
-    return [a << 8 | b for a, b in zip(now, then)]
+        table = [(ABSENT << 8 | bin) * scale for bin in range(256)]
+    else:
+        table = [(bin << 8 | ABSENT) * scale for bin in range(256)]
+    return map(table.__getitem__, now or then or bytes([ABSENT]) * rows)
 
 
 def _uids(parts: Sequence[Part]) -> Set[int]:

@@ -130,7 +130,7 @@ export class Table {
     const { unit, value, data, by } = this.view;
     const names = [[unit, "figure"], ["±", "error"], ["%", "share"]];
     if (data.diff) names.push(["growth", "figure"], ["±", "error"]);
-    if (value !== "peak") names.push([unit === "bytes" ? "blocks" : "bytes", "figure second"], ["±", "error second"]);
+    else if (value !== "peak") names.push([unit === "bytes" ? "blocks" : "bytes", "figure second"], ["±", "error second"]);
     const what = { lineno: "line", function: "function", filename: "file", type: "type", domain: "domain" };
     names.push([what[by], "place"]);
     return names.map(([text, kind]) => cell("th", kind, text));
@@ -150,7 +150,7 @@ export class Table {
     share.style.setProperty("--part", `${Math.min((100 * row[unit]) / everything[unit] || 0, 100)}%`);
     tr.append(share);
     if (data.diff) this.growthCells(tr, row);
-    if (value !== "peak") pair(row[other], row[`${other}Var`], other, " second");
+    else if (value !== "peak") pair(row[other], row[`${other}Var`], other, " second");
     const place = cell("td", "place", "");
     place.append(this.button(row), ...this.words(row).slice(1).filter(Boolean).map((text) => cell("span", "below", text)));
     tr.append(place);
