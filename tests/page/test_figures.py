@@ -200,6 +200,29 @@ def test_growth_between_processes(open_page: Opener, tmp_path: Path) -> None:
     assert row[3:5] == ["0 B", "±" + error]
 
 
+@pytest.mark.parametrize("uid", ["00000000000000a1", "00000000000000b7"])
+@pytest.mark.parametrize("value", VALUES)
+def test_growth_is_the_readers(uid: str, value: str, open_page: Opener, tmp_path: Path) -> None:
+    old = grown()
+    new = grown(uid=uid, number=2, time="1700000090.0", clock_ms=90000)
+    for number in range(40):
+        new.block(4000 + number, [CACHE, MAIN], address=0x2000000 + 0x1000 * number, time=70000)
+    before, after = save(tmp_path / "o.bin", old.bytes()), save(tmp_path / "n.bin", new.bytes())
+    options = ["--value", value, "--diff", before]
+    document = json.loads(read("--json", "-", *options, after)[1])
+    page = open_page(after, *options)
+    unit = value.split("_")[1]
+    rows = page.run(
+        "mprofile.table.chosen.map(r => [mprofile.frames.place(r.frame), r.bytes - r.thenBytes,"
+        " Math.sqrt(r.growthBytesVar), r.blocks - r.thenBlocks, Math.sqrt(r.growthBlocksVar)])"
+    )
+    found = {row[0]: row[1:3] if unit == "bytes" else row[3:] for row in rows}
+    assert document["rows"]
+    for row in document["rows"]:
+        expected = [row["change"][unit], row["change"][unit + "_error"]]
+        assert found["%s:%d" % (row["file"], row["line"])] == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
 def _weights(size: int) -> "tuple[float, float]":
     w = -1 / math.expm1(-size / 4096)
     return w, w * (w - 1)

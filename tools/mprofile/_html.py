@@ -36,11 +36,11 @@ from typing import Any, Dict, List, Sequence, Tuple
 from ._accountreport import _LABELS, account_json
 from ._agebins import age_limits, run_length
 from ._books import Books
-from ._headreport import HeadReport, _each, _rate_text, _taken_text
+from ._headreport import HeadReport, _each, _taken_text, sampling_words
 from ._heap import Heap
 from ._htmlrows import Part, Rows
 from ._htmltree import Tree
-from ._report import _WHAT
+from ._report import WHAT
 from ._rows import Query, UsageError, wanted_sites
 from ._sums import Sums
 from ._text import Glyphs, printable
@@ -181,11 +181,11 @@ def _texts(
         "reader": reader,
         "title": printable(title),
         "taken": printable(_each(_taken_text(heap.head) for heap in parts)),
-        "rate": printable(_each(_rate_text(heap) for heap in parts)),
+        "rate": printable(_each(sampling_words(heap) for heap in parts)),
         "head": head,
         "loud": [[line[:10].strip(), line[11:]] for line in loud],
         "account": _account(books),
-        "what": _WHAT,
+        "what": WHAT,
         "value": query.value,
         "group": query.by if query.by in _GROUPS else "lineno",
         "filtered": [*query.include, *("not " + one for one in query.exclude)],

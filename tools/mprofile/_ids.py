@@ -16,7 +16,7 @@ import math
 from array import array
 from bisect import bisect_right
 from operator import lt
-from typing import TYPE_CHECKING, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, List, Optional, Sequence, Tuple
 
 from ._format import Container, SnapshotError
 from ._heap import DOMAIN_NAMES, Functions, Heap, Modules, Nodes, Sites, Threads
@@ -31,14 +31,21 @@ _SALVAGED_ROWS = 1 << 20
 _SUM_MAX = 1e200
 
 
-def read_heap(path: str, salvage: bool = False, descriptor: int = -1) -> Heap:
+def read_heap(
+    path: str,
+    salvage: bool = False,
+    descriptor: int = -1,
+    *,
+    progress: Optional[Callable[[int], None]] = None,
+) -> Heap:
     """Read one snapshot: file *path*, or what *descriptor* has open, from its beginning.
 
-    Raises SnapshotError, or OSError where it cannot be opened.
+    *progress* is called now and then with how many bytes were read. Raises SnapshotError, or
+    OSError where it cannot be opened.
     """
     container = Container(path, salvage, descriptor)
     tables = Tables()
-    tables.read(container)
+    tables.read(container, progress)
     return _Resolver(container, tables).heap()
 
 
