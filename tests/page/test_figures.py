@@ -160,7 +160,7 @@ def compared(old: List[str], new: List[str]) -> str:
 def grown(**more: Any) -> Program:
     program = Program(4096, **more)
     for number in range(30):
-        program.block(5000, [LOAD, MAIN], address=0x1000 * number, time=1000)
+        program.block(5000, [LOAD, MAIN], address=0x1000 + 0x1000 * number, time=1000)
     for number in range(10):
         program.block(3000, [VIEW, MAIN], address=0x900000 + 0x1000 * number, time=2000)
     return program

@@ -140,12 +140,12 @@ def _page_data(
     columns.update(("stack_" + name, column) for name, column in rows.sums.items())
     if old:
         columns.update(("then_" + name, column) for name, column in rows.then.items())
+        columns.update(("growth_" + name, column) for name, column in rows.growth.items())
     heaps = [*parts, *old]
     facts = {
         "limits": list(rows.limits),
         "length": length,
         "diff": bool(old),
-        "alloc_shared": rows.alloc_shared,
         "types": any(heap.has_types for heap in parts),
         "exact": all(rate <= 1 for heap in heaps for rate in (heap.head.rate, *heap.rates)),
         "strings": tree.strings.texts(),

@@ -7,7 +7,9 @@ samples, as for every other report; the page weighs nothing.
 
 With an old snapshot a row also says in which bin its blocks were then. A block that is in both has
 the same weight in both, so it adds no error to the growth: only rows that are counted on one side
-do. Samples of other processes are other samples, and independent.
+do. Samples of other processes are other samples, and independent. What a process had allocated
+when the old snapshot was taken is part of what it has now, so its variance is taken off; likewise
+the peak, where it is the same moment's.
 
 Invariants: the rows of a value add up to the reader's total of it; a stack is a path and a domain.
 """
@@ -38,6 +40,9 @@ _SITE_SUMS = (
     "peak_bytes_var",
 )
 
+#: A difference of sums of the same numbers, in another order, is less than this part of them.
+_SAME = 1e-9
+
 
 class Part(NamedTuple):
     """One heap, and which of its sites are asked for (None: all)."""
@@ -65,24 +70,29 @@ class Rows:
         self.row_sums: Dict[str, Floats] = {
             name: array("d") for name in ("bytes", "blocks", "bytes_var", "blocks_var")
         }
-        #: What was allocated before the old snapshot is allocated in the new one's sums too.
-        self.alloc_shared = False
+        #: Variances of the growth of those.
+        self.growth: Dict[str, Floats] = {
+            name: array("d") for name in _SITE_SUMS if name.endswith("_var")
+        }
         self._stacks: Dict[Tuple[int, str], int] = {}
         self._numbers: List[List[int]] = []
 
     def add(self, parts: Sequence[Part], old: Sequence[Part] = ()) -> None:
         """Add the snapshots that the page is of, and the *old* ones that it compares with."""
-        uids = _uids(old)
-        self.alloc_shared = bool(uids) and uids <= _uids(parts)
         matched = _Matched(parts, old, self.limits)
         for part in parts:
-            stacks = self._take_over(part, self.sums)
+            stacks = self._take_over(part, self.sums, _signs(part, ()))
             self._add_live(part, stacks, age_bins(part.heap, self.limits), matched.then(part.heap))
         for part in old:
-            stacks = self._take_over(part, self.then)
+            stacks = self._take_over(part, self.then, _signs(part, parts))
             self._add_live(part, stacks, None, matched.only_then(part.heap))
+        for name, column in self.growth.items():
+            both = map(add, self.sums[name], self.then[name])
+            column[:] = array("d", (v if v > _SAME * b else 0.0 for v, b in zip(column, both)))
 
-    def _take_over(self, part: Part, sums: Dict[str, Floats]) -> List[int]:
+    def _take_over(
+        self, part: Part, sums: Dict[str, Floats], signs: Dict[str, float]
+    ) -> List[int]:
         """The stack of each site, with the sums of sites added to it."""
         heap = part.heap
         sites = heap.sites
@@ -93,6 +103,7 @@ class Rows:
         keys = heap.key_nodes()
         stacks = [0] * len(sites.node)
         columns = [(sums[name], getattr(sites, name)) for name in _SITE_SUMS]
+        variances = [(self.growth[k], getattr(sites, k), sign) for k, sign in signs.items()]
         for site in chosen:
             own = sites.node[site]
             key = nodes[own], heap.domain_names[sites.domain[site]]
@@ -103,13 +114,15 @@ class Rows:
             stacks[site] = stack
             for into, column in columns:
                 into[stack] += column[site]
+            for into, column, sign in variances:
+                into[stack] += sign * column[site]
         return stacks
 
     def _new_stack(self, node: int, domain: str, key_node: int) -> None:
         self.stack_node.append(node)
         self.stack_domain.append(self.tree.strings.id(domain))
         self.stack_key.append(self.tree.node_frame[key_node])
-        for group in (self.sums, self.then):
+        for group in (self.sums, self.then, self.growth):
             for column in group.values():
                 column.append(0.0)
 
@@ -169,11 +182,24 @@ def _uids(parts: Sequence[Part]) -> Set[int]:
     return {uid for part in parts for uid in part.heap.lineage.uid}
 
 
+def _signs(part: Part, new: Sequence[Part]) -> Dict[str, float]:
+    """How the variances of a heap's sums count in the growth: those in a *new* heap's are less."""
+    head = part.heap.head
+    uid = head.text("uid")
+    same = [one.heap.head for one in new if uid and one.heap.head.text("uid") == uid]
+    peak = any(one.text("peak_clock_ms") == head.text("peak_clock_ms") for one in same)
+    return {
+        name: -1.0 if (same if name.startswith("alloc") else peak) else 1.0
+        for name in _SITE_SUMS
+        if name.endswith("_var")
+    }
+
+
 class _Matched:
     """Which samples stand in both the old and the new snapshots, by what a block is known by."""
 
     def __init__(self, new: Sequence[Part], old: Sequence[Part], limits: Sequence[int]) -> None:
-        self._both = _uids(new) & _uids(old)
+        self._both = (_uids(new) & _uids(old)) - {0}
         self._bins: Dict[int, int] = {}
         self._seen: Set[int] = set()
         self._old_bins = {id(part.heap): age_bins(part.heap, limits) for part in old}
@@ -191,7 +217,7 @@ class _Matched:
         return [
             (row, ((uid[generation] << 64 | address) << 64 | time) << 64 | size)
             for row, (generation, address, time, size) in enumerate(rows)
-            if shared[generation]
+            if shared[generation] and address
         ]
 
     def then(self, heap: Heap) -> Optional[bytearray]:

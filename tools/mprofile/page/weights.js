@@ -65,21 +65,15 @@ export class Weights {
   }
 
   addStacks() {
-    const { col, diff, alloc_shared: shared } = this.data;
-    const less = this.value === "alloc" && shared;
+    const { col, diff } = this.data;
     const copy = (into, prefix) => {
-      for (const [name, column] of Object.entries(columnsOf(col, prefix))) {
+      for (const [name, column] of Object.entries(columnsOf(col, `${prefix}_${this.value}_`))) {
         if (column) into[name].set(column);
       }
     };
-    copy(this.now, `stack_${this.value}_`);
-    if (diff) copy(this.then, `then_${this.value}_`);
-    for (const name of ["bytesVar", "blocksVar"]) {
-      for (let i = 0; i < this.growth[name].length; i += 1) {
-        const [a, b] = [this.now[name][i], this.then[name][i]];
-        this.growth[name][i] = less ? Math.max(a - b, 0) : a + b;
-      }
-    }
+    copy(this.now, "stack");
+    if (diff) copy(this.then, "then");
+    if (diff) copy(this.growth, "growth");
   }
 }
 
