@@ -18,8 +18,9 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
+ROOT = Path(__file__).resolve().parents[2]
 LIMIT = float(os.environ.get("MPROFILE_TEST_LIMIT") or 120)
 KEYS = {
     "Enter": ("Enter", 13, "\r"),
@@ -239,3 +240,7 @@ class Page:
 
     def close(self) -> None:
         self.browser.call("Target.closeTarget", targetId=self.target)
+
+
+#: Opens the page of a program, of a file, or a page's text: what the fixture `open_page` gives.
+Opener = Callable[..., Page]

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Callable, Iterator, List
+from typing import Any, Iterator, List
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "page"), str(ROOT / "tests" / "tools"), str(ROOT / "tools")]
 
-from browser import Browser, Page  # noqa: E402
+from browser import Browser, Opener, Page  # noqa: E402
 from helpers import read, save  # noqa: E402
 
 
@@ -22,9 +22,6 @@ def browser(tmp_path_factory: Any) -> Iterator[Browser]:
     started = Browser(tmp_path_factory.mktemp("browser"))
     yield started
     started.close()
-
-
-Opener = Callable[..., Page]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any, Dict, List
 
 import pytest
 
-from conftest import Opener
+from browser import Opener
 from helpers import mixed, read, save, small
 from mprofile import Snapshot
 from mprofile._books import Books

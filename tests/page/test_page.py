@@ -8,8 +8,7 @@ from typing import Any, List
 
 import pytest
 
-from browser import Page
-from conftest import Opener
+from browser import Opener, Page
 from helpers import mixed
 from mprofile._units import bytes_and_error
 from programs import MAIN, many, service

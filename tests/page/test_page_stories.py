@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from conftest import ROOT, Opener
+from browser import ROOT, Opener
 
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 from harness import Running  # noqa: E402
