@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import Any, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 from snapshot_writer import NATIVE, Frame, Program
 
@@ -55,6 +55,51 @@ def small(rate: int = 0, **head: Any) -> Program:
     program.block(1 << 20, [UNKNOWN], domain="mmap", tid=4712)
     program.block(0, [LOAD, LOAD, LOAD, MAIN])
     program.block(4096, [LOAD, MAIN], live=False)
+    return program
+
+
+HOUR = 3_600_000
+#: Lines of `leaky`, each with another way of growing, or of not growing.
+WAYS: Dict[str, Frame] = {
+    way: ("app/ways.py", 10 * number, way, 10 * number - 5)
+    for number, way in enumerate(
+        ("leak", "cache", "busy", "filled", "bounded", "late", "few"), 1
+    )
+}
+
+
+def leaky(until: int = 2 * HOUR, rate: int = 4096, **head: Any) -> Program:
+    """A process after *until* milliseconds of a run in which each line has its own way.
+
+    `leak` keeps a block of 3,000 bytes every 2 minutes; `cache` was filled at the start, `filled`
+    until half an hour after; `busy` keeps blocks for a minute, `bounded` for half an hour; `late`
+    began after an hour; of `few` there are two.
+    """
+    program = Program(rate, clock_ms=until, time="%d.000000000" % (1700000000 + until // 1000), **head)
+    address = 0
+
+    def one(way: str, size: int, time: int, lives: int = 1 << 40) -> None:
+        nonlocal address
+        address += 16
+        if time <= until:
+            alive = time + lives > until
+            program.block(size, [WAYS[way], MAIN], address=address, time=time, live=alive)
+
+    for number in range(200):
+        one("cache", 60_000, 1_000 + number)
+    for minute in range(until // 60_000):
+        time = minute * 60_000 + 30_000
+        if minute % 2:
+            one("leak", 3_000, time)
+        if minute <= 30:
+            one("filled", 20_000, time)
+        if minute >= 60:
+            one("late", 5_000, time)
+        one("bounded", 8_000, time, HOUR // 2)
+        for second in range(0, 60, 2):
+            one("busy", 2_000, time + 1_000 * second - 29_000, 60_000)
+    for minute in (20, 47):
+        one("few", 4_000, minute * 60_000)
     return program
 
 

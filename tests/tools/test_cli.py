@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import shutil
 import subprocess
 import sys
@@ -34,9 +33,17 @@ USAGE = [
     (["--cumulative", "--by", "domain"], "--cumulative"),
     (["--lim", "3"], "--lim"),
 ] + [
-    ([option, "x"], option)
-    for option in "--tree --diff --leaks --pprof --collapsed --speedscope --html".split()
-] + [(["--debug-dir", "no/such/folder"], "no such folder")]
+    (["--debug-dir", "no/such/folder"], "no such folder"),
+    (["--diff"], "--diff"),
+    (["--leaks", "--tree"], "expected one of them"),
+    (["--leaks", "--value", "alloc_bytes"], "inuse"),
+    (["--tree", "--by", "function"], "--tree"),
+    (["--significant"], "--diff"),
+    (["--leaf-first"], "--collapsed"),
+    (["--json", "-", "--pprof", "-"], "standard output"),
+    (["--pprof", "x", "--diff", "y"], "-diff_base"),
+    (["--speedscope", "x", "--leaks"], "--leaks"),
+]
 
 
 @pytest.mark.parametrize("arguments, word", USAGE)
@@ -72,7 +79,7 @@ def test_version_and_help() -> None:
 def test_options_and_files_in_any_order(path: str) -> None:
     first = read(path, "--by", "filename", path, "--limit", "2")
     assert first == read("--limit", "2", "--by", "filename", path, path)
-    assert first[0] == 0 and "is a later snapshot of the same process" in first[1]
+    assert first[0] == 0 and "it is the same snapshot as" in " ".join(first[1].split())
 
 
 def test_limit(path: str) -> None:
@@ -176,38 +183,6 @@ def test_a_reader_that_goes_away_is_no_failure(tmp_path: Any) -> None:
     process.stdout.close()
     assert process.stderr.read() == b"" and process.wait() == 0
     process.stderr.close()
-
-
-@pytest.mark.parametrize("columns", [20, 60, 100, 200])
-def test_the_width_of_the_terminal(columns: int) -> None:
-    def run() -> str:
-        master, slave = pty.openpty()
-        import fcntl
-        import struct
-        import termios
-
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
-        environment["PYTHONIOENCODING"] = "utf-8"
-        process = subprocess.Popen(
-            [sys.executable, READER, os.path.join(GOLDEN, "sampled.bin")],
-            stdout=slave,
-            env=environment,
-        )
-        os.close(slave)
-        chunks = []
-        try:
-            while True:
-                chunks.append(os.read(master, 65536))
-        except OSError:  # the terminal's other end is closed
-            pass
-        os.close(master)
-        assert process.wait() == 0
-        return b"".join(chunks).decode()
-
-    lines = run().splitlines()
-    assert max(map(len, lines)) <= max(columns, 60)
-    assert any("samples  line" in line for line in lines) == (columns >= 100)
 
 
 def test_salvage(tmp_path: Any) -> None:

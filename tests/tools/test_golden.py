@@ -18,6 +18,10 @@ def expected(name: str) -> str:
         return file.read()
 
 
+def is_export(name: str) -> bool:
+    return name.endswith("json") or name.startswith(("collapsed", "speedscope"))
+
+
 @pytest.fixture(autouse=True)
 def _in_the_folder(monkeypatch: Any) -> None:
     monkeypatch.chdir(GOLDEN)
@@ -25,7 +29,7 @@ def _in_the_folder(monkeypatch: Any) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_report(name: str) -> None:
-    if name.startswith("mixed") and not (shutil.which("c++filt") or shutil.which("llvm-cxxfilt")):
+    if name.startswith(("mixed", "tree_mixed", "collapsed")) and not (shutil.which("c++filt") or shutil.which("llvm-cxxfilt")):
         pytest.skip("needs a tool that demangles: c++filt or llvm-cxxfilt")
     assert read(*CASES[name]) == (0, expected(name + ".txt"), "")
 
@@ -47,5 +51,18 @@ def test_every_report_fits_its_width() -> None:
     from mprofile._text import width_of
 
     for name in CASES:
-        if not name.endswith("json"):
+        if not is_export(name):
             assert all(width_of(line) <= 80 for line in expected(name + ".txt").splitlines())
+
+
+@pytest.mark.parametrize("columns", [30, 40, 60, 120])
+def test_every_report_fits_any_width(columns: int, capsys: Any, monkeypatch: Any) -> None:
+    from mprofile._text import width_of
+    from mprofile.cli import main
+
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for name, arguments in CASES.items():
+        if not is_export(name):
+            assert main(arguments) == 0
+            wide = [s for s in capsys.readouterr().out.splitlines() if width_of(s) > columns]
+            assert not wide, (name, wide)

@@ -171,8 +171,7 @@ class Statistic(tracemalloc.Statistic):
 class StatisticDiff(tracemalloc.StatisticDiff):
     """The difference of two statistics.
 
-    The errors are those of the differences. They take the two snapshots for independent, which
-    overstates them where blocks are alive in both.
+    The errors are those of the differences: what is alive in both takes no part in them.
     """
 
     __slots__ = ("size_error", "count_error")

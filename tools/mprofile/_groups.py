@@ -127,11 +127,17 @@ def _live_rows(sums: Sums) -> List[int]:
 
 
 def group(
-    parts: Sequence[Tuple[Heap, Sums]], kind: str, cumulative: bool = False
+    parts: Sequence[Tuple[Heap, Sums]],
+    kind: str,
+    cumulative: bool = False,
+    stacks: Optional[StackIds] = None,
 ) -> Dict[Hashable, Total]:
-    """Totals by key over the sites of all parts."""
+    """Totals by key over the sites of all parts.
+
+    With *stacks* given again, equal stacks have equal keys from one call to the next.
+    """
     totals: Dict[Hashable, Total] = {}
-    stacks = StackIds()
+    stacks = StackIds() if stacks is None else stacks
     for heap, sums in parts:
         key_of = _key_function(heap, kind, stacks)
         keys = heap.key_nodes() if kind != "traceback" else None
@@ -184,7 +190,7 @@ def _group_cumulative(
     totals: Dict[Hashable, Total],
     left_out: Callable[[int], bool] = lambda node: False,
 ) -> None:
-    shares = _inclusive(heap, sums)
+    shares = inclusive(heap, sums)
     if any((shares.samples[0], shares.blocks[0], shares.bytes[0])):
         _add(totals, key_of(0), heap, shares, 0, 0)
     keys: Dict[int, Hashable] = {n: key_of(n) for n in _live_rows(shares) if n}
@@ -194,7 +200,7 @@ def _group_cumulative(
             _add(totals, key, heap, shares, node, node, passes[node])
 
 
-def _inclusive(heap: Heap, sums: Sums) -> Sums:
+def inclusive(heap: Heap, sums: Sums) -> Sums:
     """Each node's sums with those of all its descendants; the root keeps only its own."""
     parent = heap.nodes.parent
     shares = Sums(len(parent))

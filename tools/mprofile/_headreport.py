@@ -12,17 +12,21 @@ import datetime
 import os
 from typing import Iterable, Iterator, List, Optional, Sequence
 
+from ._columns import Column, Layout
 from ._groups import Total
 from ._head import Head
 from ._heap import Heap
 from ._kernel import rss
-from ._rows import add_all
+from ._paint import Paint
+from ._rows import add_all, is_exact
 from ._sums import Sums
 from ._text import Glyphs, printable, shortened, width_of, wrapped
 from ._units import bytes_and_error, bytes_text, count_and_error, count_text, duration_text
 from ._weights import standard_error
 
 _LABEL = 11
+#: Of the table of processes: which columns are left out where the width is too small.
+_RANKS = (0, 2, 3, 0, 1, 0)
 
 _LOST = {
     "memory": "samples were dropped: the profiler got no memory of its own",
@@ -39,6 +43,8 @@ _NOTES = {
     "their outermost frames are cut",
     "thinned": "times the profiler's own memory reached its budget (MPROFILEMEMORY): it doubled "
     "its rate and kept every other sample, without bias; errors are larger",
+    "names_cut": "names of functions, files or threads were too long to be kept whole: "
+    "their ends are cut",
     "refused_513": "small blocks could not be asked for as 513 bytes, "
     "and were asked for at their true size",
 }
@@ -51,9 +57,10 @@ def live_total(heap: Heap, sums: Sums) -> Total:
 
 
 class HeadReport:
-    def __init__(self, width: int, glyphs: Glyphs) -> None:
+    def __init__(self, width: int, glyphs: Glyphs, paint: Optional[Paint] = None) -> None:
         self.width = width
         self.glyphs = glyphs
+        self.paint = paint or Paint()
 
     def lines(
         self, heaps: Sequence[Heap], sums: Sequence[Sums], account: Sequence[str] = ()
@@ -71,8 +78,9 @@ class HeadReport:
         label = shortened(label, self.width // 2, self.glyphs)
         room = self.width - max(_LABEL, width_of(label) + 1)
         parts = wrapped(printable(text), room, lines, self.glyphs)
+        style = "alarm" if label.isupper() and label != "RSS" else "faint"
         return [
-            ("%-*s %s" % (_LABEL - 1, label if i == 0 else "", part)).rstrip()
+            (self.paint("%-*s" % (_LABEL - 1, label if i == 0 else ""), style) + " " + part).rstrip()
             for i, part in enumerate(parts)
         ]
 
@@ -95,7 +103,7 @@ class HeadReport:
         total = live_total(heap, sums)
         yield from self._entry("live", self._live_text(total))
         if head.number("peak_bytes") is not None:
-            yield from self._entry("peak", self._peak_text(head))
+            yield from self._entry("peak", self._peak_text(heap))
         now, highest = rss(heap)
         if now is not None:
             yield from self._entry("RSS", _rss_text(now, highest, total.bytes))
@@ -119,13 +127,14 @@ class HeadReport:
     def _figure(self, value: str, error: str) -> str:
         return "%s %s%s" % (value, self.glyphs.plus_minus, error)
 
-    def _peak_text(self, head: Head) -> str:
+    def _peak_text(self, heap: Heap) -> str:
+        head = heap.head
         peak = head.number("peak_bytes") or 0.0
         text = self._figure(*bytes_and_error(peak, standard_error(head.number("peak_var") or 0.0)))
         clock, peak_clock = head.integer("clock_ms"), head.integer("peak_clock_ms")
         if clock is not None and peak_clock is not None and clock >= peak_clock:
             text += ", %s earlier" % duration_text((clock - peak_clock) / 1000)
-        return text + " (as a maximum, leans upwards)"
+        return text if is_exact([heap]) else text + " (as a maximum, leans upwards)"
 
     def _processes(
         self, heaps: Sequence[Heap], sums: Sequence[Sums], account: Sequence[str]
@@ -137,7 +146,7 @@ class HeadReport:
         if command:
             yield from self._entry("command", command, 4)
         yield from self._entry("python", _each(_python_text(heap.head) for heap in heaps))
-        yield from self._entry("sampling", _each(_rate_text(heap) for heap in heaps), 3)
+        yield from self._entry("sampling", _each(sampling_words(heap) for heap in heaps), 3)
         everything = Total(heaps[0], 0)
         rows: List[List[str]] = [["pid", "taken (UTC)", "samples", "live", "RSS", "file"]]
         for heap, one in zip(heaps, sums):
@@ -169,11 +178,14 @@ class HeadReport:
         yield from self._columns(rows)
 
     def _columns(self, rows: List[List[str]]) -> Iterator[str]:
-        widths = [max(width_of(row[i]) for row in rows) for i in range(5)]
-        for row in rows:
-            cells = [" " * (w - width_of(cell)) + cell for w, cell in zip(widths, row)]
-            line = "  ".join(cells) + "  "
-            yield line + shortened(row[5], self.width - width_of(line), self.glyphs, left=True)
+        columns = [
+            Column(title, cells, "", rank)
+            for title, rank, *cells in zip(rows[0], _RANKS, *rows[1:])
+        ]
+        layout = Layout(columns[:-1], self.width, self.glyphs, self.paint)
+        yield from layout.title(rows[0][-1])
+        for index, row in enumerate(rows[1:]):
+            yield from layout.row(index, row[-1], True)
 
     def _losses(self, heap: Heap, several: bool) -> Iterator[str]:
         head = heap.head
@@ -249,7 +261,7 @@ def _every(rates: Iterable[int]) -> str:
     return ", ".join("1" if rate <= 1 else bytes_text(rate) for rate in sorted(rates))
 
 
-def _rate_text(heap: Heap) -> str:
+def sampling_words(heap: Heap) -> str:
     """The rate in force, and those that live samples were drawn at."""
     now = heap.head.text("rate")
     rates = {heap.rates[row] for row in set(heap.live.rate)}
@@ -269,7 +281,7 @@ def _rate_text(heap: Heap) -> str:
 
 
 def _sampling_text(heap: Heap) -> str:
-    text = "%s, %s live samples" % (_rate_text(heap), count_text(len(heap.live)))
+    text = "%s, %s live samples" % (sampling_words(heap), count_text(len(heap.live)))
     frames = heap.head.text("frames")
     return text + (", up to %s frames" % frames if frames else "")
 

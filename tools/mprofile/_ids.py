@@ -16,7 +16,7 @@ import math
 from array import array
 from bisect import bisect_right
 from operator import lt
-from typing import TYPE_CHECKING, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, List, Optional, Sequence, Tuple
 
 from ._format import Container, SnapshotError
 from ._heap import DOMAIN_NAMES, Functions, Heap, Modules, Nodes, Sites, Threads
@@ -31,16 +31,23 @@ _SALVAGED_ROWS = 1 << 20
 _SUM_MAX = 1e200
 
 
-def read_heap(path: str, salvage: bool = False, descriptor: int = -1) -> Heap:
+def read_heap(
+    path: str,
+    salvage: bool = False,
+    descriptor: int = -1,
+    *,
+    progress: Optional[Callable[[int], None]] = None,
+) -> Heap:
     """Read one snapshot: file *path*, or what *descriptor* has open, from its beginning.
 
     What *descriptor* has is this process's own, just written to memory: its checksums are checked,
     but not each live sample's ids, which would make millions of numbers, each an allocation that is
-    recorded where all are. Raises SnapshotError, or OSError where it cannot be opened.
+    recorded where all are. *progress* is called now and then with how many bytes were read. Raises
+    SnapshotError, or OSError where it cannot be opened.
     """
     container = Container(path, salvage, descriptor)
     tables = Tables()
-    tables.read(container)
+    tables.read(container, progress)
     return _Resolver(container, tables, check_live=descriptor < 0).heap()
 
 

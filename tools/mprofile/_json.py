@@ -1,28 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""`--json`: the report for programs.
+"""`--json`: the reports for programs. `tools/JSON.md` says what each name means.
 
-The shape is stable: names below keep their meaning within a `report_version`; new names may come.
-
-    {"report_version": 1, "reader": "1.0.0",
-     "processes": [{"file", "head": {key: text}, "rss_bytes", "rss_peak_bytes", "live_samples",
-                    "counted_elsewhere", "left_out": [text], "account": ACCOUNT}],
-     "account": ACCOUNT, "notes": [text],
-     "by", "value", "cumulative", "include": [glob], "exclude": [glob],
-     "total": FIGURES, "selected": FIGURES,
-     "rows": [FIGURES + what names the row], "rows_left_out": number}
-
-FIGURES are `bytes`, `bytes_error`, `blocks`, `blocks_error`, `samples`; errors are one standard
-error; where the peak is asked for, only the first two are there. A row is named by `file`, `line`,
-`function`, `first_line` (as far as the key has them), `stack` (of such frames, nearest first),
-`domain`, or `pid`, `tid`, `ident`, `name`, or `pid`, `allocated_in_pid`, `inherited`.
-
-A frame of native code has "native": true, its module as `file` and the offset in it as `line`.
-
-ACCOUNT is what the resident size is made of, of one process or (by Pss) of all together: `bytes`,
-`items` that add up to it (`key`, `bytes`, `error`, `kind`: fact, estimate, inferred, rest;
-`untouched`: what was counted besides, and is taken not to be resident),
-`malloc_age` in seconds, `verdict` (python, native, free, files, shared, unexplained, mixed, small),
-its `sentences`, the `lines` it names, and its `advice`; or null where the snapshot does not say.
+The shape is stable: names keep their meaning within a `report_version`; new names may come.
 
 Invariants: the numbers are not rounded; the output is ASCII, whatever the names hold.
 """
@@ -30,49 +9,94 @@ Invariants: the numbers are not rounded; the output is ASCII, whatever the names
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List
 
-from ._groups import Total
 from ._accountreport import account_json
-from ._books import Books
+from ._diff import Change, Difference, DiffRow
+from ._groups import Total
 from ._heap import NATIVE, Frame, Heap
 from ._kernel import rss
-from ._rows import Result, Row, full_stack
+from ._leaks import LeakRow, Leaks
+from ._reading import Reading
+from ._rows import Query, Result, Row, full_stack
+from ._trend import Trend
 from ._weights import standard_error
 
 REPORT_VERSION = 1
 
 
-def report_json(
-    heaps: Sequence[Heap],
-    notes: Sequence[str],
-    books: Books,
-    result: Result,
-    limit: int,
-    reader: str,
-) -> str:
-    query = result.query
-    rows = result.rows[:limit] if limit else result.rows
-    document = {
+def report_json(reading: Reading, result: Result, reader: str) -> str:
+    rows = result.rows[: reading.limit] if reading.limit else result.rows
+    return _text(
+        _start(reading, "table", reader),
+        total=_figures(result.everything, result.query.source),
+        selected=_figures(result.selected, result.query.source),
+        rows=[_row(row, result.query) for row in rows],
+        rows_left_out=len(result.rows) - len(rows),
+    )
+
+
+def diff_json(reading: Reading, found: Difference, reader: str) -> str:
+    """Rows with their figures now and before, and the change with its error."""
+    query = found.query
+    rows = found.rows[: reading.limit] if reading.limit else found.rows
+    return _text(
+        _start(reading, "diff", reader),
+        old_processes=[_process(heap) for heap in reading.old],
+        total=_figures(found.new.everything, query.source),
+        change=_change(found.change, query),
+        rows=[_diff_row(row, query) for row in rows],
+        rows_left_out=len(found.rows) - len(rows),
+    )
+
+
+def leaks_json(reading: Reading, found: Leaks, reader: str) -> str:
+    rows = found.rows[: reading.limit] if reading.limit else found.rows
+    return _text(
+        _start(reading, "leaks", reader),
+        run_seconds=found.seconds,
+        rows=[_leak_row(row, found.query) for row in rows],
+        rows_left_out=len(found.rows) - len(rows),
+    )
+
+
+def trend_json(reading: Reading, found: Trend, reader: str) -> str:
+    rows = found.rows[: reading.limit] if reading.limit else found.rows
+    return _text(
+        _start(reading, "trend", reader),
+        sets=[[heap.path for heap in one] for one in found.sets],
+        seconds=found.seconds,
+        rows=[
+            {**_diff_row(row.diff, found.query), "steps": row.steps, "grows": row.grows}
+            for row in rows
+        ],
+        rows_left_out=len(found.rows) - len(rows),
+    )
+
+
+def _text(start: Dict[str, Any], **more: Any) -> str:
+    return json.dumps({**start, **more}, indent=1) + "\n"
+
+
+def _start(reading: Reading, report: str, reader: str) -> Dict[str, Any]:
+    """What every report begins with."""
+    query, books = reading.query, reading.books
+    return {
         "report_version": REPORT_VERSION,
+        "report": report,
         "reader": reader,
         "processes": [
             {**_process(heap), "account": account_json(account, verdict)}
-            for heap, account, verdict in zip(heaps, books.accounts, books.verdicts)
+            for heap, account, verdict in zip(reading.parts, books.accounts, books.verdicts)
         ],
         "account": account_json(books.total, books.verdict),
-        "notes": list(notes),
+        "notes": list(reading.notes),
         "by": query.by,
         "value": query.value,
         "cumulative": query.cumulative,
         "include": list(query.include),
         "exclude": list(query.exclude),
-        "total": _figures(result.everything, query.source),
-        "selected": _figures(result.selected, query.source),
-        "rows": [_row(row, result) for row in rows],
-        "rows_left_out": len(result.rows) - len(rows),
     }
-    return json.dumps(document, indent=1) + "\n"
 
 
 def _process(heap: Heap) -> Dict[str, Any]:
@@ -114,15 +138,56 @@ _KEYS: Dict[str, List[str]] = {
 }
 
 
-def _row(row: Row, result: Result) -> Dict[str, Any]:
-    by = result.query.by
-    named = _figures(row.total, result.query.source)
-    if by == "traceback":
+def _named(row: Row, query: Query) -> Dict[str, Any]:
+    """What names a row."""
+    named: Dict[str, Any] = {}
+    if query.by == "traceback":
         named["stack"] = [_frame(frame) for frame in full_stack(row)]
     elif row.frames:
         frame = _frame(row.frames[0])
-        named.update((key, frame[key]) for key in _KEYS[by])
+        named.update((key, frame[key]) for key in _KEYS[query.by])
         if "native" in frame:
             named["native"] = True
     named.update(row.labels)
     return named
+
+
+def _row(row: Row, query: Query) -> Dict[str, Any]:
+    return {**_figures(row.total, query.source), **_named(row, query)}
+
+
+def _change(change: Change, query: Query) -> Dict[str, Any]:
+    found: Dict[str, Any] = {}
+    found["bytes"], found["bytes_error"] = change.figures(True)
+    if query.source != "peak":
+        found["blocks"], found["blocks_error"] = change.figures(False)
+    found["noise"] = change.is_noise(query.ranks_bytes)
+    return found
+
+
+def _diff_row(row: DiffRow, query: Query) -> Dict[str, Any]:
+    names = ("bytes",) if query.source == "peak" else ("bytes", "blocks")
+    return {
+        "change": _change(row.change, query),
+        "now": dict(zip(names, row.now)),
+        "before": dict(zip(names, row.before)),
+        **_named(row.row, query),
+    }
+
+
+def _leak_row(row: LeakRow, query: Query) -> Dict[str, Any]:
+    aged = row.aged
+    return {
+        "kind": row.kind,
+        "old": row.old,
+        "old_error": row.old_error,
+        "older_than_minute": aged.older[0],
+        "older_than_hour": aged.older[1],
+        "young": aged.windows[-1],
+        "windows": aged.windows,
+        "growth_per_hour": row.growth,
+        "growth_per_hour_error": None if row.growth is None else row.growth_error,
+        "since_window": row.since if row.kind in ("grows_late", "turns_over") else None,
+        "kept": row.kept,
+        **_named(aged.row, query),
+    }

@@ -42,15 +42,16 @@ def _newest(heaps: Sequence[Heap]) -> Tuple[List[Heap], List[str]]:
         if other is None:
             kept[key] = heap
             continue
-        old, new = (other, heap) if _moment(other) <= _moment(heap) else (heap, other)
+        old, new = (other, heap) if moment(other) <= moment(heap) else (heap, other)
         kept[key] = new
-        notes.append(
-            "%s is left out: %s is a later snapshot of the same process" % (old.path, new.path)
-        )
+        same = moment(old) == moment(new)
+        text = "it is the same snapshot as %s" if same else "%s is a later snapshot of the same process"
+        notes.append(("%s is left out: " + text) % (old.path, new.path))
     return list(kept.values()), notes
 
 
-def _moment(heap: Heap) -> Tuple[float, int]:
+def moment(heap: Heap) -> Tuple[float, int]:
+    """When a snapshot was taken, to put those of one process in order."""
     return heap.head.number("time") or 0.0, heap.head.integer("number") or 0
 
 

@@ -18,12 +18,22 @@ from array import array
 from dataclasses import dataclass, field
 from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple
 
-from ._groups import Total, group
+from ._groups import StackIds, Total, group
 from ._heap import Frame, Heap
 from ._sums import Sums, sum_allocated, sum_live, sum_peak
 from ._weights import standard_error
 
-BY = ("lineno", "filename", "function", "traceback", "type", "thread", "domain", "generation")
+BY = (
+    "lineno",
+    "filename",
+    "function",
+    "traceback",
+    "type",
+    "thread",
+    "domain",
+    "generation",
+    "process",
+)
 VALUES = ("inuse_bytes", "inuse_blocks", "alloc_bytes", "alloc_blocks", "peak_bytes")
 CUMULATIVE = ("lineno", "filename", "function")
 
@@ -79,6 +89,8 @@ class Row:
     frames: List[Frame] = field(default_factory=list)
     #: What else names the group: thread, domain, generation.
     labels: Dict[str, Any] = field(default_factory=dict)
+    #: Equal for the same group in another result of the same query and the same StackIds.
+    key: Hashable = None
 
     @property
     def heap(self) -> Heap:
@@ -109,8 +121,16 @@ def figures(total: Total, ranks_bytes: bool) -> Tuple[float, float]:
     return total.blocks, standard_error(total.blocks_var)
 
 
-def run(heaps: Sequence[Heap], live_sums: Sequence[Sums], query: Query) -> Result:
-    """The rows of *heaps*; *live_sums* are their live samples by site, which the head needs too."""
+def run(
+    heaps: Sequence[Heap],
+    live_sums: Sequence[Sums],
+    query: Query,
+    stacks: Optional[StackIds] = None,
+) -> Result:
+    """The rows of *heaps*; *live_sums* are their live samples by site, which the head needs too.
+
+    Results that are to be compared row by row, by `Row.key`, share *stacks*.
+    """
     everything = Total(heaps[0], 0)
     selected = Total(heaps[0], 0)
     parts: List[Tuple[Heap, Sums]] = []
@@ -120,24 +140,28 @@ def run(heaps: Sequence[Heap], live_sums: Sequence[Sums], query: Query) -> Resul
         elif query.source == "peak":
             sums = sum_peak(heap)
         add_all(everything, heap, sums)
-        if query.include or query.exclude:
-            heap, sums = _filtered(heap, sums, query)
+        heap, sums = filtered(heap, sums, query)
         add_all(selected, heap, sums)
         parts.append((heap, sums))
     if query.by in _GROUP_KIND:
-        rows = _frame_rows(parts, query)
+        rows = _frame_rows(parts, query, stacks)
     elif query.by == "domain":
         rows = _domain_rows(parts)
     elif query.by == "thread":
         rows = _thread_rows(parts)
     elif query.by == "type":
         rows = _type_rows(parts)
+    elif query.by == "process":
+        rows = _process_rows(parts)
     else:
         rows = _generation_rows(parts)
     rows.sort(key=lambda row: (-figures(row.total, query.ranks_bytes)[0], _order(row)))
-    rates = [rate for heap in heaps for rate in (heap.head.rate, *heap.rates)]
-    exact = all(rate <= 1 for rate in rates)
-    return Result(query, everything, selected, rows, exact, len(heaps))
+    return Result(query, everything, selected, rows, is_exact(heaps), len(heaps))
+
+
+def is_exact(heaps: Sequence[Heap]) -> bool:
+    """Every allocation was recorded, at all times."""
+    return all(rate <= 1 for heap in heaps for rate in (heap.head.rate, *heap.rates))
 
 
 def _order(row: Row) -> Tuple[str, str]:
@@ -158,8 +182,10 @@ def _normal(name: str) -> str:
     return name[:-1] if name.endswith(".pyc") else name
 
 
-def _filtered(heap: Heap, sums: Sums, query: Query) -> Tuple[Heap, Sums]:
-    """The heap and its sums without the sites whose nearest frame's file is not wanted."""
+def wanted_sites(heap: Heap, query: Query) -> Optional[bytearray]:
+    """Which sites' nearest frame's file is wanted; None: all are."""
+    if not query.include and not query.exclude:
+        return None
     include = [_normal(pattern) for pattern in query.include]
     exclude = [_normal(pattern) for pattern in query.exclude]
     verdicts: Dict[str, bool] = {}
@@ -175,7 +201,14 @@ def _filtered(heap: Heap, sums: Sums, query: Query) -> Tuple[Heap, Sums]:
 
     keys = heap.key_nodes()
     nodes = heap.sites.node if keys is None else [keys[node] for node in heap.sites.node]
-    mask = bytearray(wanted(heap.frame(node)[0]) for node in nodes)
+    return bytearray(wanted(heap.frame(node)[0]) for node in nodes)
+
+
+def filtered(heap: Heap, sums: Sums, query: Query) -> Tuple[Heap, Sums]:
+    """The heap and its sums without the sites whose nearest frame's file is not wanted."""
+    mask = wanted_sites(heap, query)
+    if mask is None:
+        return heap, sums
     less = Sums(0)
     for name in Sums.__slots__:
         values = [value if keep else 0 for value, keep in zip(getattr(sums, name), mask)]
@@ -186,9 +219,11 @@ def _filtered(heap: Heap, sums: Sums, query: Query) -> Tuple[Heap, Sums]:
     return rest, less
 
 
-def _frame_rows(parts: Sequence[Tuple[Heap, Sums]], query: Query) -> List[Row]:
-    totals = group(parts, _GROUP_KIND[query.by], query.cumulative)
-    return [Row(total, [total.heap.frame(total.node)]) for total in totals.values()]
+def _frame_rows(
+    parts: Sequence[Tuple[Heap, Sums]], query: Query, stacks: Optional[StackIds]
+) -> List[Row]:
+    totals = group(parts, _GROUP_KIND[query.by], query.cumulative, stacks)
+    return [Row(one, [one.heap.frame(one.node)], {}, key) for key, one in totals.items()]
 
 
 def full_stack(row: Row) -> List[Frame]:
@@ -203,7 +238,7 @@ def _domain_rows(parts: Sequence[Tuple[Heap, Sums]]) -> List[Row]:
         for site, domain in enumerate(heap.sites.domain):
             if sums.blocks[site] or sums.bytes[site]:
                 name = heap.domain_names[domain]
-                row = rows.setdefault(name, Row(Total(heap, 0), [], {"domain": name}))
+                row = rows.setdefault(name, Row(Total(heap, 0), [], {"domain": name}, name))
                 row.total.add(heap, sums, site, heap.sites.node[site])
     return list(rows.values())
 
@@ -223,7 +258,7 @@ def _thread_rows(parts: Sequence[Tuple[Heap, Sums]]) -> List[Row]:
                     "ident": threads.ident[thread],
                     "name": heap.thread_name(thread),
                 }
-                rows.append(Row(total, [], labels))
+                rows.append(Row(total, [], labels, tuple(labels.values())))
     return rows
 
 
@@ -237,14 +272,15 @@ def _type_rows(parts: Sequence[Tuple[Heap, Sums]]) -> List[Row]:
         pairs = zip(live.type, live.site)
         keys = array("I", (kind or known + domains[site] for kind, site in pairs))
         sums = sum_live(heap, keys, known + len(heap.domain_names))
-        for key in range(len(sums)):
-            if sums.samples[key]:
+        for kind in range(len(sums)):
+            if sums.samples[kind]:
                 labels = {
-                    "type": strings[key] if key < known else None,
-                    "domain": "obj" if key < known else heap.domain_names[key - known],
+                    "type": strings[kind] if kind < known else None,
+                    "domain": "obj" if kind < known else heap.domain_names[kind - known],
                 }
-                row = rows.setdefault(tuple(labels.values()), Row(Total(heap, 0), [], labels))
-                row.total.add(heap, sums, key, 0)
+                key = tuple(labels.values())
+                row = rows.setdefault(key, Row(Total(heap, 0), [], labels, key))
+                row.total.add(heap, sums, kind, 0)
     return list(rows.values())
 
 
@@ -261,6 +297,19 @@ def _generation_rows(parts: Sequence[Tuple[Heap, Sums]]) -> List[Row]:
                     "allocated_in_pid": lineage.pid[generation],
                     "inherited": generation != last,
                 }
-                row = rows.setdefault((heap.path, generation), Row(Total(heap, 0), [], labels))
+                row = Row(Total(heap, 0), [], labels, tuple(labels.values()))
+                row = rows.setdefault((heap.path, generation), row)
                 row.total.add(heap, sums, generation, 0)
     return list(rows.values())
+
+
+def _process_rows(parts: Sequence[Tuple[Heap, Sums]]) -> List[Row]:
+    """Processes side by side; what a child inherited is with the oldest process that has it."""
+    rows: List[Row] = []
+    for heap, sums in parts:
+        total = Total(heap, 0)
+        add_all(total, heap, sums)
+        labels = {"pid": heap.head.integer("pid"), "process_file": os.path.basename(heap.path)}
+        if total.blocks or total.bytes:
+            rows.append(Row(total, [], labels, heap.head.text("uid") or heap.path))
+    return rows

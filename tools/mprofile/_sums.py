@@ -3,7 +3,8 @@
 
 This is the only loop over live samples, and so the one that decides how fast a snapshot is read.
 Samples are first counted by (label, size, rate) with the counter that CPython has in C; what is
-left is weighed and added in Python.
+left is weighed and added in Python. Where every allocation was recorded there is nothing to weigh,
+and counting and adding is all.
 
 Invariants: memory is bounded by the number of labels, the chunk, and the cache of weights.
 """
@@ -45,6 +46,9 @@ def sum_live(heap: Heap, labels: Ints, count: int) -> Sums:
     """The sums of the live samples by a label column with values below *count*."""
     live = heap.live
     sums = Sums(count)
+    if max(heap.rates, default=0) <= 1:
+        _add_exact(live.size, labels, sums)
+        return sums
     samples, blocks, octets, blocks_var, bytes_var = sums.lists()
     weights = [WeightCache(rate) for rate in heap.rates]
     for start in range(0, len(live), _CHUNK):
@@ -58,6 +62,16 @@ def sum_live(heap: Heap, labels: Ints, count: int) -> Sums:
             blocks_var[label] += times * v
             bytes_var[label] += times * vs
     return sums
+
+
+def _add_exact(sizes: Ints, labels: Ints, sums: Sums) -> None:
+    octets = [0] * len(sums)
+    for label, size in zip(labels, sizes):
+        octets[label] += size
+    sums.bytes = list(map(float, octets))
+    for label, times in Counter(labels).items():
+        sums.samples[label] = times
+        sums.blocks[label] = float(times)
 
 
 def sum_sites(heap: Heap) -> Sums:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from typing import Callable, Dict, List, NamedTuple, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from ._format import Container, Section, SnapshotError, tag_text
 from ._head import Head, decode_text
@@ -113,7 +113,10 @@ class Tables:
         self._seen: Dict[str, int] = {}
         self._live_places: Dict[int, List[Tuple[int, int]]] = {}
 
-    def read(self, container: Container) -> None:
+    def read(
+        self, container: Container, progress: Optional[Callable[[int], None]] = None
+    ) -> None:
+        """Read all sections; *progress* is called with the offset of each."""
         handlers: Dict[str, Callable[[Payload, Section], None]] = {
             "HEAD": self._head,
             "LIVE": self._live,
@@ -129,6 +132,8 @@ class Tables:
                     section.offset, "expected section 'HEAD' first, found %r" % tag
                 )
             first = False
+            if progress is not None:
+                progress(section.offset)
             payload = Payload(container, section)
             try:
                 if tag in CODES:

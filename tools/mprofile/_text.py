@@ -15,7 +15,7 @@ import shutil
 import unicodedata
 from typing import IO, List, NamedTuple
 
-MIN_WIDTH = 60
+MIN_WIDTH = 30
 PIPE_WIDTH = 80
 
 
@@ -24,9 +24,10 @@ class Glyphs(NamedTuple):
 
     plus_minus: str = "\N{PLUS-MINUS SIGN}"
     ellipsis: str = "\N{HORIZONTAL ELLIPSIS}"
+    bullet: str = "\N{BULLET}"
 
 
-ASCII_GLYPHS = Glyphs("+-", "...")
+ASCII_GLYPHS = Glyphs("+-", "...", "*")
 
 
 def printable(text: str) -> str:
@@ -104,12 +105,18 @@ def tolerate(stream: IO[str]) -> None:
         reconfigure(errors="backslashreplace")
 
 
-def stream_width(stream: IO[str]) -> int:
-    """The terminal's width; 80 where the output is no terminal, unless COLUMNS says otherwise."""
+def is_terminal(stream: IO[str]) -> bool:
     try:
-        is_terminal = os.isatty(stream.fileno())
+        return os.isatty(stream.fileno())
     except (OSError, ValueError, AttributeError):
-        is_terminal = False
-    if not is_terminal and not os.environ.get("COLUMNS"):
+        return False
+
+
+def stream_width(stream: IO[str]) -> int:
+    """The terminal's width; 80 where the output is no terminal, unless COLUMNS says otherwise.
+
+    Narrower than 30 columns no report is laid out.
+    """
+    if not is_terminal(stream) and not os.environ.get("COLUMNS"):
         return PIPE_WIDTH
     return max(shutil.get_terminal_size((PIPE_WIDTH, 24)).columns, MIN_WIDTH)

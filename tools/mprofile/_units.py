@@ -36,16 +36,16 @@ def _error_text(error: float, decimals: int) -> str:
     return "0"
 
 
-def bytes_and_error(value: float, error: float) -> Tuple[str, str]:
-    """('12.3 MiB', '0.4')"""
-    scale, unit = _scaled(value, 1024.0, _BYTES, 1024.0)
+def bytes_and_error(value: float, error: float, least: float = 0.0) -> Tuple[str, str]:
+    """('12.3 MiB', '0.4'); the unit is that of *least*, where that is more than the value."""
+    scale, unit = _scaled(max(abs(value), least), 1024.0, _BYTES, 1024.0)
     decimals = _digits(value / scale, scale == 1.0)
     return "%.*f %s" % (decimals, value / scale, unit), _error_text(error / scale, decimals)
 
 
-def count_and_error(value: float, error: float) -> Tuple[str, str]:
+def count_and_error(value: float, error: float, least: float = 0.0) -> Tuple[str, str]:
     """('12.3k', '0.4k'): a letter glued to the value is too easily overlooked for the error."""
-    scale, unit = _scaled(value, 1000.0, _COUNTS, 9999.5)
+    scale, unit = _scaled(max(abs(value), least), 1000.0, _COUNTS, 9999.5)
     decimals = _digits(value / scale, scale == 1.0)
     text = _error_text(error / scale, decimals)
     return "%.*f%s" % (decimals, value / scale, unit), text if text == "0" else text + unit

@@ -13,18 +13,24 @@ import sys
 from typing import IO, Iterable, NoReturn, Optional, Sequence
 
 from . import __version__
-from ._books import Books, rss_lines
-from ._format import MAGIC, MAJOR, MINOR, SnapshotError
+from . import _exports as exports
+from . import _leaks as leaks
+from ._books import rss_lines
+from ._columns import wrapped_lines
+from ._diffreport import DiffReport
+from ._format import MAJOR, MINOR, SnapshotError
 from ._headreport import HeadReport
-from ._heap import Heap
-from ._ids import read_heap
-from ._json import report_json
-from ._merge import merge
+from ._html import check_page
+from ._leakreport import LeakReport
 from ._native import NativeLines, demangle
+from ._paint import paint_for
+from ._progress import read_heaps
+from ._reading import Reading, make_reading
 from ._report import TableReport
-from ._rows import BY, VALUES, Query, UsageError, run
-from ._sums import sum_sites
+from ._rows import BY, VALUES, Query, UsageError
 from ._text import Glyphs, glyphs_for, printable, stream_width, tolerate
+from ._tree import TreeReport
+from ._trend import sets_of
 
 EXIT_USAGE = 1
 EXIT_UNREADABLE = 2
@@ -95,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="GLOB",
         help="no blocks whose nearest frame is in such a file; may be repeated",
     )
+    _add_reports(parser)
     add(
         "--rss",
         action="store_true",
@@ -106,13 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         help="debug information of native code: DIR/.build-id/xx/yyyy.debug, "
         "DIR/NAME.debug, DIR/NAME",
     )
-    add("--json", metavar="FILE", help="write the report as JSON to FILE, - for standard output")
-    add(
-        "--pickle",
-        metavar="FILE",
-        help="write the live blocks to FILE, - for standard output, as tracemalloc.Snapshot.load "
-        "reads them, in the form of the Python that runs this; nothing else is printed",
-    )
+    _add_exports(parser)
     add("--salvage", action="store_true", help="read what is whole of a damaged file")
     add(
         "--version",
@@ -120,6 +121,40 @@ def _parser() -> argparse.ArgumentParser:
         version="mprofile-read %s, snapshot format %d.%d" % (__version__, MAJOR, MINOR),
     )
     return parser
+
+
+def _add_reports(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--diff",
+        action="append",
+        default=[],
+        metavar="OLD",
+        help="what changed since OLD; repeated, the OLDs are merged as the SNAPSHOTs are",
+    )
+    add(
+        "--significant",
+        action="store_true",
+        help="with --diff: hide what is within the noise, less than twice its error",
+    )
+    add(
+        "--leaks",
+        action="store_true",
+        help="what grows, judged by the ages of what is alive; of several snapshots of one "
+        "process, what grew in each",
+    )
+    add("--tree", action="store_true", help="callers as a tree, the heaviest path open")
+
+
+def _add_exports(parser: argparse.ArgumentParser) -> None:
+    for one in exports.EXPORTS:
+        text = "write %s to FILE, - for standard output" % one.what
+        parser.add_argument("--" + one.option, metavar="FILE", help=text)
+    parser.add_argument(
+        "--leaf-first",
+        action="store_true",
+        help="with --collapsed: the nearest frame first, for flame graphs of who allocates",
+    )
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -151,16 +186,35 @@ def _fail(status: int, text: str) -> int:
     return status
 
 
+def _check(options: argparse.Namespace, query: Query) -> None:
+    """Refuse combinations that have no meaning, before anything is read."""
+    query.check()
+    modes = [name for name in ("diff", "leaks", "tree", "rss") if getattr(options, name)]
+    if len(modes) > 1:
+        raise UsageError("%s: expected one of them" % " and ".join("--" + name for name in modes))
+    if options.leaks:
+        leaks.check(query)
+    if options.tree and (query.by != "lineno" or query.cumulative):
+        raise UsageError("--tree goes without --by and --cumulative")
+    if options.significant and not options.diff:
+        raise UsageError("--significant goes with --diff only")
+    if options.leaf_first and options.collapsed is None:
+        raise UsageError("--leaf-first goes with --collapsed only")
+    if options.debug_dir is not None and not os.path.isdir(options.debug_dir):
+        raise UsageError("--debug-dir %s: no such folder" % options.debug_dir)
+    if options.html is not None:
+        check_page(query)
+    exports.check(options, bool(options.diff), options.leaks)
+
+
 def _main(options: argparse.Namespace) -> int:
     query = Query(options.by, options.value, options.cumulative, options.include, options.exclude)
     try:
-        query.check()
-        if options.pickle is not None and options.json is not None:
-            raise UsageError("--pickle and --json: expected one of them")
-        if options.debug_dir is not None and not os.path.isdir(options.debug_dir):
-            raise UsageError("--debug-dir %s: no such folder" % options.debug_dir)
-        heaps = [read_heap(path, options.salvage) for path in options.snapshot]
+        _check(options, query)
+        heaps = read_heaps([*options.snapshot, *options.diff], options.salvage)
         query.check_heaps(heaps)
+        new, old = heaps[: len(options.snapshot)], heaps[len(options.snapshot) :]
+        sets = sets_of(new) if options.leaks else [new]
     except UsageError as error:
         return _fail(EXIT_USAGE, str(error))
     except SnapshotError as error:
@@ -168,67 +222,48 @@ def _main(options: argparse.Namespace) -> int:
     except OSError as error:
         return _fail(EXIT_UNREADABLE, "%s: %s" % (error.filename, error.strerror))
     demangle(heaps)
-    if options.pickle is not None:
-        return _write("--pickle", options.pickle, _stock_pickle(merge(heaps)[0]))
-    books = Books(heaps)
-    parts, notes = merge(heaps)
-    sums = [sum_sites(heap) for heap in parts]
+    wanted = exports.chosen(options)
+    glyphs = Glyphs() if wanted else glyphs_for(sys.stdout)
+    reading = make_reading(query, sets, old, glyphs)
+    reading.leaf_first, reading.leaks_wanted = options.leaf_first, options.leaks
+    reading.limit = options.limit or 0
+    for one, path in wanted:
+        wrong = exports.write(one.option, path, one.make(reading))
+        if wrong:
+            return _fail(EXIT_USAGE, wrong)
+    if not wanted:
+        _report(options, reading, glyphs)
+    return 0
+
+
+def _report(options: argparse.Namespace, reading: Reading, glyphs: Glyphs) -> None:
+    """The head, and below it the report that is asked for, as text."""
     out = sys.stdout
-    glyphs = glyphs_for(out) if options.json is None else Glyphs()
-    books.close(parts, sums, glyphs)
-    result = run(parts, sums, query)
-    if options.json is not None:
-        text = report_json(parts, notes, books, result, options.limit or 0, __version__)
-        return _write("--json", options.json, text.encode("ascii"))
-    width = stream_width(out)
-    short = books.short() if not options.rss else []
-    _print(out, HeadReport(width, glyphs).lines(parts, sums, short))
-    _print(out, ["note: " + printable(note) for note in notes] + [""])
-    if options.rss:
-        _print(out, rss_lines(books, width, glyphs))
-        return 0
+    width, paint = stream_width(out), paint_for(out)
+    short = reading.books.short() if not options.rss else []
+    _print(out, HeadReport(width, glyphs, paint).lines(reading.parts, reading.sums, short))
+    for note in reading.notes:
+        _print(out, wrapped_lines("note: " + printable(note), width))
+    _print(out, [""])
     limit = _DEFAULT_LIMIT if options.limit is None else options.limit
     native = NativeLines(options.debug_dir and os.path.abspath(options.debug_dir))
-    _print(out, TableReport(width, glyphs, native).lines(result, limit))
-    return 0
+    if options.rss:
+        lines = rss_lines(reading.books, width, glyphs)
+    elif options.diff:
+        report = DiffReport(width, glyphs, native, paint)
+        found = reading.difference()
+        lines = report.lines(found, reading.parts, reading.old, limit, options.significant)
+    elif options.leaks and len(reading.sets) > 1:
+        lines = LeakReport(width, glyphs, native, paint).trend(reading.trend(), limit)
+    elif options.leaks:
+        lines = LeakReport(width, glyphs, native, paint).lines(reading.leaks(), limit)
+    elif options.tree:
+        lines = TreeReport(width, glyphs, paint).lines(reading.pairs, reading.query, options.limit)
+    else:
+        lines = TableReport(width, glyphs, native, paint).lines(reading.result(), limit)
+    _print(out, lines)
 
 
 def _print(out: IO[str], lines: Iterable[str]) -> None:
     for line in lines:
         out.write(line + "\n")
-
-
-def _stock_pickle(heaps: Sequence[Heap]) -> bytes:
-    import pickle
-
-    from .snapshot import Snapshot
-
-    stock = Snapshot._from_heaps(heaps).to_tracemalloc()
-    if stock.blocks_per_trace > 1.0:  # type: ignore[attr-defined]
-        text = "--pickle: too many blocks to have a trace each: sizes are right, counts are not"
-        print("mprofile-read: %s" % text, file=sys.stderr)
-    return pickle.dumps(stock, pickle.HIGHEST_PROTOCOL)
-
-
-def _is_snapshot(path: str) -> bool:
-    """A glob behind `--json` or `--pickle` gives it the first of the snapshots."""
-    if not os.path.isfile(path):
-        return False
-    with open(path, "rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
-
-
-def _write(option: str, path: str, data: bytes) -> int:
-    if path == "-":
-        sys.stdout.flush()
-        sys.stdout.buffer.write(data)
-        return 0
-    try:
-        if _is_snapshot(path):
-            text = "%s %s: that is a snapshot; expected another name" % (option, path)
-            return _fail(EXIT_USAGE, text)
-        with open(path, "wb") as file:
-            file.write(data)
-    except OSError as error:
-        return _fail(EXIT_USAGE, "%s %s: %s" % (option, path, error.strerror))
-    return 0

@@ -19,6 +19,7 @@ import tracemalloc
 from collections.abc import Iterable as IterableABC
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
+from ._diff import apart
 from ._format import SnapshotError
 from ._cutmarks import without_cut_mark
 from ._frames import Detail, Statistic, StatisticDiff, Traceback
@@ -186,14 +187,23 @@ class Snapshot(tracemalloc.Snapshot):
     def compare_to(  # type: ignore[override]
         self, old_snapshot: tracemalloc.Snapshot, key_type: str, cumulative: bool = False
     ) -> List[StatisticDiff]:
-        """Differences with an older snapshot, the largest change first."""
-        new = self._group_by(key_type, cumulative)
+        """Differences with an older snapshot, the largest change first.
+
+        The errors are those of the change: a sample that is in both snapshots takes no part.
+        """
+        new: Dict[Any, Any] = self._group_by(key_type, cumulative)
         old: Dict[Any, Any] = old_snapshot._group_by(  # type: ignore[attr-defined]
             key_type, cumulative
         )
-        differences = [_difference(where, now, old.pop(where, None)) for where, now in new.items()]
-        for where, then in old.items():
-            differences.append(_difference(where, None, then))
+        came, went = new, old
+        if isinstance(old_snapshot, Snapshot):
+            only_new, only_old = apart(self._parts, old_snapshot._parts)
+            came = self._of(only_new)._group_by(key_type, cumulative)
+            went = old_snapshot._of(only_old)._group_by(key_type, cumulative)
+        differences = [
+            _difference(where, new.get(where), old.get(where), came.get(where), went.get(where))
+            for where in {**new, **old}
+        ]
         differences.sort(reverse=True, key=_diff_key)
         return differences
 
@@ -225,13 +235,17 @@ class Snapshot(tracemalloc.Snapshot):
         if not isinstance(filters, IterableABC):
             raise TypeError("filters must be a list of filters, not %s" % type(filters).__name__)
         chosen = list(filters)
-        result = copy.copy(self)
         parts = []
         for part in self._parts:
             filtered = copy.copy(part)
             if chosen:
                 filtered.live = part.live.kept(keep_mask(part, chosen))
             parts.append(filtered)
+        return self._of(parts)
+
+    def _of(self, parts: Sequence[Heap]) -> Snapshot:
+        """This one with other live samples."""
+        result = copy.copy(self)
         result._set_parts(parts)
         return result
 
@@ -267,7 +281,13 @@ def _error_of(difference: str, *statistics: Optional[tracemalloc.Statistic]) -> 
     return standard_error(sum(getattr(s, difference, 0.0) ** 2 for s in statistics))
 
 
-def _difference(where: Traceback, now: Optional[Any], then: Optional[Any]) -> StatisticDiff:
+def _difference(
+    where: Traceback,
+    now: Optional[Any],
+    then: Optional[Any],
+    came: Optional[Any],
+    went: Optional[Any],
+) -> StatisticDiff:
     size, count = (now.size, now.count) if now else (0, 0)
     old_size, old_count = (then.size, then.count) if then else (0, 0)
     return StatisticDiff(
@@ -276,8 +296,8 @@ def _difference(where: Traceback, now: Optional[Any], then: Optional[Any]) -> St
         size - old_size,
         count,
         count - old_count,
-        _error_of("size_error", now, then),
-        _error_of("count_error", now, then),
+        _error_of("size_error", came, went),
+        _error_of("count_error", came, went),
     )
 
 

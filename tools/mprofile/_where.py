@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""Where a row is: its place, and what stands below it: function, source line, native frames, stack.
+
+The source line is shown where the file is on this machine. Every report that has rows shows them
+through this, so that a line looks the same in all.
+
+Invariants: no line is wider than asked for; all text from the snapshot passes through `printable`.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+
+from ._heap import NATIVE, UNKNOWN_FILE, Frame, Heap, frame_place, function_place
+from ._native import NativeLines
+from ._paint import Paint
+from ._rows import Row
+from ._source import SourceLines
+from ._text import Glyphs, printable, shortened, width_of
+
+_STACK_FRAMES_SHOWN = 30
+_PLACE_MIN = 24
+_FRAME_KEYS = ("lineno", "filename", "function", "traceback")
+
+#: For each key: what rows are by, one of them, and several.
+BY_WORDS = {
+    "lineno": ("by line of the nearest Python frame", "line", "lines"),
+    "filename": ("by file of the nearest Python frame", "file", "files"),
+    "function": ("by function of the nearest Python frame", "function", "functions"),
+    "traceback": ("by whole stack, nearest frame first", "stack", "stacks"),
+    "type": ("by the type of the object", "type", "types"),
+    "thread": ("by the thread that allocated them", "thread", "threads"),
+    "domain": ("by who asked for them", "domain", "domains"),
+    "generation": ("by the process that allocated them", "process", "processes"),
+    "process": (
+        "by process; what was inherited is with the oldest that has it",
+        "process",
+        "processes",
+    ),
+}
+_DOMAINS = {
+    "obj": "obj     Python objects",
+    "mem": "mem     PyMem_Malloc: Python's buffers",
+    "raw": "raw     PyMem_RawMalloc: no GIL needed",
+    "malloc": "malloc  native code, malloc family",
+    "mmap": "mmap    native code, mapped memory",
+}
+
+
+class Where:
+    def __init__(
+        self,
+        width: int,
+        glyphs: Glyphs,
+        native: Optional[NativeLines] = None,
+        paint: Optional[Paint] = None,
+    ) -> None:
+        self.width = width
+        self.glyphs = glyphs
+        self.source = SourceLines()
+        self.native = native or NativeLines()
+        self.paint = paint or Paint()
+
+    def learn(self, by: str, rows: Sequence[Row]) -> None:
+        """Look up all native frames that will be shown, at once."""
+        if not any(row.heap.has_native for row in rows):
+            return
+        shown: Dict[int, List[int]] = {}
+        heaps = {id(row.heap): row.heap for row in rows}
+        for row in rows:
+            nodes = shown.setdefault(id(row.heap), [])
+            if by == "traceback":
+                nodes += row.heap.stack(row.total.node)[:_STACK_FRAMES_SHOWN]
+            elif by == "lineno":
+                nodes += (row.total.node, row.total.nearest)
+        for key, nodes in shown.items():
+            self.native.learn(heaps[key], nodes)
+
+    def below(self, by: str, row: Row) -> Iterator[str]:
+        """What stands below a row: its function and source line, or its whole stack."""
+        if by == "lineno":
+            yield from self._details(row.heap, row.total.node, 4)
+            if row.native is not None:
+                place = printable("in " + row.heap.place(row.native))
+                yield "    " + self._faint(shortened(place, self.width - 4, self.glyphs))
+                yield from self._details(row.heap, row.native, 6)
+        elif by == "traceback":
+            yield from self._stack(row)
+
+    def changed(self) -> Iterator[str]:
+        """What to say of sources that are not shown."""
+        if self.source.changed:
+            yield ""
+            yield shortened(
+                "No source is shown from files that changed after the snapshot (%d)."
+                % len(self.source.changed),
+                self.width,
+                self.glyphs,
+            )
+
+    def _faint(self, text: str) -> str:
+        return self.paint(text, "faint")
+
+    def _details(self, heap: Heap, node: int, indent: int) -> Iterator[str]:
+        """A frame's function and source line; of a native frame also what was inlined into it."""
+        frame = heap.frame(node)
+        room = self.width - indent
+        texts = [self.named_source(heap, frame)]
+        if frame[3] == NATIVE:
+            texts = [
+                self._native_text(heap, frame, one, room) for one in self.native.of(heap, node)
+            ]
+        for text in texts:
+            if text:
+                yield " " * indent + self._faint(shortened(text, room, self.glyphs))
+
+    def _native_text(self, heap: Heap, frame: Frame, found: Tuple[str, str, int], room: int) -> str:
+        """A source line of a native frame, or of what was inlined into it; its path gives way."""
+        name, file, line = found
+        own = name == "??" or name == frame[2] or frame[2].startswith((name + "(", name + "+0x"))
+        start = "" if own else printable(name) + ", "
+        source = self._source(heap, file, line)
+        end = ": " + source if source else ""
+        place = "%s:%d" % (printable(file), line)
+        left = max(room - width_of(start) - width_of(end), _PLACE_MIN)
+        return start + shortened(place, left, self.glyphs, left=True) + end
+
+    def _source(self, heap: Heap, file: str, line: int) -> str:
+        head = heap.head
+        return printable(self.source.line(file, line, head.text("cwd"), head.number("time")))
+
+    def named_source(self, heap: Heap, frame: Frame) -> str:
+        """`function: its line of source`, as far as they are known."""
+        file, line, name, _ = frame
+        if file == UNKNOWN_FILE:
+            return ""
+        parts = [printable(name), self._source(heap, file, line)]
+        return ": ".join(part for part in parts if part)
+
+    def _stack(self, row: Row) -> Iterator[str]:
+        nodes = row.heap.stack(row.total.node)
+        for index, node in enumerate(nodes[:_STACK_FRAMES_SHOWN]):
+            if index:
+                place = printable(row.heap.place(node))
+                yield "  " + shortened(place, self.width - 2, self.glyphs, left=True)
+            yield from self._details(row.heap, node, 6)
+        more = len(nodes) - _STACK_FRAMES_SHOWN
+        if more > 0:
+            yield "  and %d more frames" % more
+
+
+def from_left(by: str) -> bool:
+    """Whether the end of a place says more than its start, so that it is cut at the left."""
+    return by in _FRAME_KEYS
+
+
+def place_of(by: str, row: Row) -> str:
+    """Where a row is, as people write it."""
+    labels = row.labels
+    if by == "thread":
+        tid = labels["tid"] or "unknown"
+        return printable("pid %s tid %s %s" % (labels["pid"], tid, labels["name"])).rstrip()
+    if by == "domain":
+        return _DOMAINS.get(labels["domain"], printable(labels["domain"]))
+    if by == "type":
+        return _type_place(labels)
+    if by == "generation":
+        return _generation_place(labels)
+    if by == "process":
+        return printable("pid %s, %s" % (labels["pid"], labels["process_file"]))
+    frame = row.frames[0]
+    if by == "filename":
+        return printable(frame[0])
+    return printable(function_place(frame) if by == "function" else frame_place(frame))
+
+
+def _type_place(labels: Dict[str, object]) -> str:
+    if labels["type"] is not None:
+        return printable(str(labels["type"]))
+    if labels["domain"] == "obj":
+        return "[no object, or of unknown type]"
+    return "[no object: %s]" % labels["domain"]
+
+
+def _generation_place(labels: Dict[str, object]) -> str:
+    own = labels["pid"]
+    if labels["inherited"]:
+        return "pid %s: inherited from pid %s" % (own, labels["allocated_in_pid"])
+    return "pid %s: its own" % own
