@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ * What benchmarks need inside the process that is measured, in C: a mark, an empty hook, a loop of malloc.
+ *
+ * The mark: under cachegrind a process's instructions are told when it ends. mark() makes a child that ends at once, by bare
+ * system calls, so that nothing of a profiler's runs; its count, and the parent's at the end, are those of the two ends of
+ * what is measured, from one run.
+ *
+ * The hook: the three domains of Python's allocators wrapped by functions that only pass on: what any profiler that wraps
+ * them pays at least. Needs no header of CPython's; its symbols are found when this is loaded into it.
+ *
+ * Compiled by process.py with cc -shared.
+ */
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+typedef struct {
+    void *ctx;
+    void *(*malloc)(void *, size_t);
+    void *(*calloc)(void *, size_t, size_t);
+    void *(*realloc)(void *, void *, size_t);
+    void (*free)(void *, void *);
+} allocator;
+
+extern void PyMem_GetAllocator(int domain, allocator *allocator) __attribute__((weak));
+extern void PyMem_SetAllocator(int domain, allocator *allocator) __attribute__((weak));
+
+void mark(void)
+{
+    long pid = syscall(SYS_fork);
+    if (pid == 0) {
+        syscall(SYS_exit_group, 0);
+    }
+    int status;
+    syscall(SYS_wait4, pid, &status, 0, NULL);
+}
+
+void end(void)
+{
+    syscall(SYS_exit_group, 0);
+}
+
+static allocator below[3];
+
+static void *pass_malloc(void *ctx, size_t size)
+{
+    allocator *to = ctx;
+    return to->malloc(to->ctx, size);
+}
+
+static void *pass_calloc(void *ctx, size_t count, size_t size)
+{
+    allocator *to = ctx;
+    return to->calloc(to->ctx, count, size);
+}
+
+static void *pass_realloc(void *ctx, void *block, size_t size)
+{
+    allocator *to = ctx;
+    return to->realloc(to->ctx, block, size);
+}
+
+static void pass_free(void *ctx, void *block)
+{
+    allocator *to = ctx;
+    to->free(to->ctx, block);
+}
+
+void hook(void)
+{
+    for (int domain = 0; domain < 3; domain++) {
+        PyMem_GetAllocator(domain, &below[domain]);
+        allocator pass = {&below[domain], pass_malloc, pass_calloc, pass_realloc, pass_free};
+        PyMem_SetAllocator(domain, &pass);
+    }
+}
+
+/* 16 to 512 bytes, 64 of them kept. */
+void malloc_loop(long steps)
+{
+    static void *kept[64];
+    unsigned random = 12345;
+    for (long i = 0; i < steps; i++) {
+        random = random * 1103515245u + 12345u;
+        free(kept[i & 63]);
+        kept[i & 63] = malloc(16 + (random >> 16) % 497);
+    }
+}
