@@ -5,11 +5,14 @@
  * system calls, so that nothing of a profiler's runs; its count, and the parent's at the end, are those of the two ends of
  * what is measured, from one run.
  *
+ * The threads: C threads that allocate at the same time, without Python's lock if the caller gave it up.
+ *
  * The hook: the three domains of Python's allocators wrapped by functions that only pass on: what any profiler that wraps
  * them pays at least. Needs no header of CPython's; its symbols are found when this is loaded into it.
  *
  * Compiled by process.py with cc -shared.
  */
+#include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -77,14 +80,35 @@ void hook(void)
     }
 }
 
-/* 16 to 512 bytes, 64 of them kept. */
+/* 16 to 512 bytes, 64 of them kept; all are freed at the end. */
 void malloc_loop(long steps)
 {
-    static void *kept[64];
+    void *kept[64] = {NULL};
     unsigned random = 12345;
     for (long i = 0; i < steps; i++) {
         random = random * 1103515245u + 12345u;
         free(kept[i & 63]);
         kept[i & 63] = malloc(16 + (random >> 16) % 497);
+    }
+    for (int i = 0; i < 64; i++) {
+        free(kept[i]);
+    }
+}
+
+static void *one_thread(void *steps)
+{
+    malloc_loop(*(long *)steps);
+    return NULL;
+}
+
+void malloc_threads(long steps, int count)
+{
+    pthread_t threads[64];
+    long each = steps / count;
+    for (int i = 0; i < count && i < 64; i++) {
+        pthread_create(&threads[i], NULL, one_thread, &each);
+    }
+    for (int i = 0; i < count && i < 64; i++) {
+        pthread_join(threads[i], NULL);
     }
 }

@@ -24,3 +24,6 @@ LOOPS: dict[str, Loops] = {
     "c_malloc": Loops("malloc in C", 1_500_000, 100_000_000, 1000),
     "numpy": Loops("numpy", 3000, 60_000, 50),
 }
+
+# More threads than cores too; threads.py runs workloads of so many.
+THREADS = (1, 2, 4, 8, 16)

@@ -36,7 +36,9 @@ def wanted(name: str) -> list[str]:
 
 
 def folder(python: Interpreter, name: str = COMMON) -> Path | None:
-    """Where the packages are; None where they cannot be had for this interpreter."""
+    """Where the packages are; None where they cannot be had for this interpreter, as for free-threaded ones."""
+    if python.free_threaded:
+        return None
     pins = wanted(name)
     digest = hashlib.sha256("\n".join(pins).encode()).hexdigest()[:12]
     where = cache() / ("%s-%s-%s" % (python.minor_name, name, digest))
@@ -50,8 +52,6 @@ def folder(python: Interpreter, name: str = COMMON) -> Path | None:
     print("installing %s for %s" % (" ".join(pins), python.name), file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--target", str(part),
                "--python-version", "%d.%d" % python.minor, "--only-binary=:all:"]
-    if python.free_threaded:
-        command += ["--abi", "cp%d%dt" % python.minor, "--abi", "none"]
     done = subprocess.run(command + pins, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
         print(done.stdout, file=sys.stderr)

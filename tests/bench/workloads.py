@@ -10,6 +10,7 @@ environment what else is needed (BENCH_START, BENCH_INSIDE, BENCH_FOLDER).
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib.util
 import json
 import os
@@ -17,6 +18,8 @@ import sys
 import threading
 import time
 from typing import Any, Callable
+
+from loops import THREADS
 
 Loop = Callable[[int], object]
 inside = ctypes.CDLL(os.environ["BENCH_INSIDE"])
@@ -133,9 +136,10 @@ def churn() -> Loop:
     return churn_loop
 
 
-def churn_threads() -> Loop:
+def churn_threads(number: int) -> Loop:
+    """The count is that of all threads together."""
     def loop(count: int) -> None:
-        threads = [threading.Thread(target=churn_loop, args=(count // 4,)) for _ in range(4)]
+        threads = [threading.Thread(target=churn_loop, args=(count // number,)) for _ in range(number)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -163,6 +167,11 @@ def c_malloc() -> Loop:
     return loop
 
 
+def c_threads(number: int) -> Loop:
+    inside.malloc_threads.argtypes = [ctypes.c_long, ctypes.c_int]
+    return lambda count: inside.malloc_threads(count, number)
+
+
 def numpy_arrays() -> Loop:
     import numpy
     column = numpy.arange(2000, dtype=float)
@@ -179,7 +188,9 @@ def numpy_arrays() -> Loop:
 
 WORKLOADS: dict[str, Callable[[], Loop]] = {
     "tornado_http": tornado_http, "json": json_both, "deepcopy": deepcopy, "async_tree": async_tree, "churn": churn,
-    "churn_4_threads": churn_threads, "live_2_million": live_heap, "c_malloc": c_malloc, "numpy": numpy_arrays,
+    "live_2_million": live_heap, "c_malloc": c_malloc, "numpy": numpy_arrays,
+    **{"churn_%d_threads" % number: functools.partial(churn_threads, number) for number in THREADS},
+    **{"c_%d_threads" % number: functools.partial(c_threads, number) for number in THREADS},
 }
 
 
