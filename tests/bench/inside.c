@@ -112,3 +112,73 @@ void malloc_threads(long steps, int count)
         pthread_join(threads[i], NULL);
     }
 }
+
+/* Blocks that stay, of known sizes, for truth.py. Nobody keeps their addresses: that would be memory too. */
+extern void *PyMem_RawMalloc(size_t) __attribute__((weak));
+extern void *PyMem_Malloc(size_t) __attribute__((weak));
+extern void *PyMem_Realloc(void *, size_t) __attribute__((weak));
+extern void PyMem_Free(void *) __attribute__((weak));
+extern void *PyObject_Malloc(size_t) __attribute__((weak));
+
+static void *volatile gone;
+
+static void *ask(int domain, size_t size)
+{
+    switch (domain) {
+    case 0: return PyMem_RawMalloc(size);
+    case 1: return PyMem_Malloc(size);
+    case 2: return PyObject_Malloc(size);
+    default: return malloc(size);
+    }
+}
+
+void keep(int domain, long count, size_t size)
+{
+    for (long i = 0; i < count; i++) {
+        gone = ask(domain, size);
+    }
+}
+
+/* Sizes from 1 byte to 128 KiB, small ones more often. Returns their sum. */
+long keep_mixed(int domain, long count)
+{
+    unsigned long random = 12345;
+    long total = 0;
+    for (long i = 0; i < count; i++) {
+        random = random * 6364136223846793005ul + 1442695040888963407ul;
+        long size = 1 + (long)((random >> 33) % (1ul << (1 + (random >> 20) % 17)));
+        gone = ask(domain, (size_t)size);
+        total += size;
+    }
+    return total;
+}
+
+/* Each grows from 100 bytes by half to so many. Returns what was asked for in all. */
+long keep_grown(long count, size_t last)
+{
+    long total = 0;
+    for (long i = 0; i < count; i++) {
+        size_t size = 100;
+        void *block = PyMem_Malloc(size);
+        total += (long)size;
+        while (size < last) {
+            size = size + size / 2 < last ? size + size / 2 : last;
+            block = PyMem_Realloc(block, size);
+            total += (long)size;
+        }
+        gone = block;
+    }
+    return total;
+}
+
+/* One of ten stays. */
+void keep_few(long count, size_t size)
+{
+    for (long i = 0; i < count; i++) {
+        void *block = PyMem_Malloc(size);
+        if (i % 10 != 0) {
+            PyMem_Free(block);
+        }
+        gone = block;
+    }
+}
