@@ -27,8 +27,8 @@ struct text_key {
 struct code_entry {
     const char *code;
     struct text_key name, file;
-    const char *table; /* and what tells it from another at the same address: */
-    uint32_t version;  /* CPython's number of the code object, which does not come back; 0: there is none, but */
+    const char *table;
+    uint32_t version; /* CPython's number of the code object, which does not come back; 0: it has none */
     uint32_t function;
     uint64_t lines_hash;
     uint32_t serial; /* 0: empty */
@@ -116,13 +116,22 @@ static uint32_t version_of(const char *code)
     return version;
 }
 
-static bool same_lines(const struct code_entry *entry, const char *code)
+static const char *table_of(const char *code)
+{
+    return pointer_at(code, mp_py.layout->code.linetable);
+}
+
+static bool is_of(const struct code_entry *entry, const char *code, const char *name, const char *file)
 {
     uint32_t version = version_of(code);
-    if (version != 0) {
-        return entry->version == version && entry->table == pointer_at(code, mp_py.layout->code.linetable);
+    if (entry->code != code || entry->version != version) {
+        return false;
     }
-    return entry->version == 0 && entry->lines_hash == mp_py_lines_fingerprint_nopy(mp_py.layout, code);
+    if (version != 0) {
+        return entry->table == table_of(code) && entry->name.str == name && entry->file.str == file;
+    }
+    return same_text(&entry->name, name) && same_text(&entry->file, file) &&
+           entry->lines_hash == mp_py_lines_fingerprint_nopy(mp_py.layout, code);
 }
 
 /* The entry of this code object, filled in if what is there is another's or out of date; NULL without memory. */
@@ -130,8 +139,7 @@ static const struct code_entry *code_entry_of(const char *code)
 {
     const char *name = code_name(code), *file = pointer_at(code, mp_py.layout->code.filename);
     struct code_entry *entry = &codes[mp_hash_u64((uintptr_t)code) & (CODE_ENTRIES - 1)];
-    if (MP_LIKELY(entry->code == code && same_text(&entry->name, name) && same_text(&entry->file, file) &&
-                  same_lines(entry, code))) {
+    if (MP_LIKELY(is_of(entry, code, name, file))) {
         return entry;
     }
     int64_t function = function_of(code);
@@ -141,7 +149,7 @@ static const struct code_entry *code_entry_of(const char *code)
     *entry = (struct code_entry){.code = code,
                                  .name = text_key_of(name),
                                  .file = text_key_of(file),
-                                 .table = pointer_at(code, mp_py.layout->code.linetable),
+                                 .table = table_of(code),
                                  .version = version_of(code),
                                  .function = (uint32_t)function,
                                  .lines_hash = mp_py_lines_fingerprint_nopy(mp_py.layout, code),

@@ -3,8 +3,8 @@
  *
  * Two small caches make the usual sample cheap: code object to function, and (code, instruction) to line. A code object's
  * address comes back with other content (compile, run, free), and so do those of its names and its line table. So an entry is used
- * only if the hashes of the names are what they were, and CPython's own number of the code object is (3.12 and later: it is given
- * once; until 2^32 were given), or else the hash of the whole line table.
+ * only if CPython's own number of the code object is what it was (3.12 and later: given once, up to 2^32 of them), or else if the
+ * hashes of the names and of the whole line table are.
  *
  * Context: hook, under the profile's lock, on the thread whose frame it is.
  */

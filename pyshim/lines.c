@@ -155,39 +155,6 @@ int mp_py_code_line_nopy(const struct mp_py_layout *layout, const char *code, in
     return line < 0 ? firstline : line;
 }
 
-#if defined(__x86_64__)
-/* Two chains of the processor's own CRC, eight bytes an instruction: before 3.12 this is done for each frame of each sample. The
- * end is read so that it overlaps what was read before it. */
-__attribute__((target("sse4.2"))) static uint64_t crc(const char *data, size_t size, uint64_t seed)
-{
-    const char *const end = data + size;
-    uint64_t a = (uint32_t)seed, b = (uint32_t)(seed >> 32) ^ (uint32_t)size;
-
-    for (; end - data >= 32; data += 32) {
-        a = __builtin_ia32_crc32di(a, mp_py_read_u64(data));
-        b = __builtin_ia32_crc32di(b, mp_py_read_u64(data + 8));
-        a = __builtin_ia32_crc32di(a, mp_py_read_u64(data + 16));
-        b = __builtin_ia32_crc32di(b, mp_py_read_u64(data + 24));
-    }
-    if (end - data >= 16) {
-        a = __builtin_ia32_crc32di(a, mp_py_read_u64(data));
-        b = __builtin_ia32_crc32di(b, mp_py_read_u64(data + 8));
-    }
-    a = __builtin_ia32_crc32di(a, mp_py_read_u64(end - 16));
-    b = __builtin_ia32_crc32di(b, mp_py_read_u64(end - 8));
-    return a << 32 | b;
-}
-#endif
-
-static uint64_t table_hash(const char *data, size_t size, uint64_t seed)
-{
-#if defined(__x86_64__)
-    if (size >= 16 && __builtin_cpu_supports("sse4.2"))
-        return crc(data, size, seed);
-#endif
-    return mp_py_hash(data, size, seed);
-}
-
 uint64_t mp_py_lines_fingerprint_nopy(const struct mp_py_layout *layout, const char *code)
 {
     uint64_t seed = (uint32_t)mp_py_read_i32(code, layout->code.firstlineno);
@@ -197,6 +164,6 @@ uint64_t mp_py_lines_fingerprint_nopy(const struct mp_py_layout *layout, const c
 
     if (!line_table(layout, code, &data, &size))
         seed |= UINT64_C(1) << 63;
-    hash = table_hash(data, size, seed);
+    hash = mp_py_hash(data, size, seed);
     return hash != 0 ? hash : 1;
 }

@@ -54,6 +54,7 @@ def main() -> int:
     pythons, workloads = choose(args.pythons), args.workloads.split(",")
     for python in pythons:
         packages.folder(python)
+    process.helper()
     counts = instructions.Counts(fresh=False)
     jobs = [(python, name, workload) for python in pythons for workload in workloads
             for name in (NONE, *(name for pair in PAIRS for name in pair))]

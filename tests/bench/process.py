@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def helper() -> str:
     folder.mkdir(parents=True, exist_ok=True)
     made = folder / ("inside-%x.so" % (HERE / "inside.c").stat().st_mtime_ns)
     if not made.exists():
-        part = made.with_suffix(".%d" % os.getpid())
+        part = made.with_suffix(".%d.%d" % (os.getpid(), threading.get_ident()))
         compiler = os.environ.get("CC") or shutil.which("cc") or "gcc"
         subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", str(part), str(HERE / "inside.c")], check=True)
         part.rename(made)
@@ -80,6 +81,8 @@ def run(python: Interpreter, name: str, workload: str, loops: int, warm: int, co
         command, env = command_of(python, name, folder)
         if count:
             command = CACHEGRIND + command
+            if "LD_PRELOAD" in env:
+                env["LD_PRELOAD"] += " " + helper()  # see there
         command += [str(HERE / "workloads.py"), workload, str(loops), str(warm)]
         try:
             done = subprocess.run(command, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import gc
 import importlib.util
 import json
 import os
@@ -210,6 +211,8 @@ def measure(name: str, loops: int, warm: int) -> None:
     start(os.environ.get("BENCH_START", ""))
     loop = WORKLOADS[name]()
     loop(warm)
+    gc.collect()
+    gc.freeze()  # what was there before is not looked through now and then, here in one run and there in another
     inside.mark()
     cpu, wall = run(loop, loops)
     told = {"cpu": cpu, "wall": wall, "peak": peak_kib()}
