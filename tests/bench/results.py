@@ -9,16 +9,27 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import platform
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Iterable, Sequence
 
-from native import machine_kind
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "RESULTS.md"
+
+
+def machine_kind() -> str:
+    cpu = "an unnamed processor"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            cpu = line.partition(":")[2].strip()
+            break
+    virtual = "hypervisor" in Path("/proc/cpuinfo").read_text()
+    return "%s, %d of them, %s, Linux %s, %s" % (
+        cpu, os.cpu_count() or 1, "virtual machine" if virtual else "bare metal", platform.release(), "-".join(platform.libc_ver()))
 
 
 def revision() -> str:

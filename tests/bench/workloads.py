@@ -34,13 +34,13 @@ def start(name: str) -> None:
         inside_python = ctypes.PyDLL(os.environ["BENCH_INSIDE"])  # with the GIL held
         inside_python.hook()
     elif name.startswith("memray"):
-        import memray
+        import memray  # type: ignore[import-not-found]
         tracker = memray.Tracker(os.environ["BENCH_FOLDER"] + "/memray.bin", trace_python_allocators=name != "memray")
         tracker.__enter__()
         running.append(tracker)
     elif name == "ddtrace":
-        from ddtrace.internal.datadog.profiling import ddup
-        from ddtrace.profiling.collector.memalloc import MemoryCollector
+        from ddtrace.internal.datadog.profiling import ddup  # type: ignore[import-not-found]
+        from ddtrace.profiling.collector.memalloc import MemoryCollector  # type: ignore[import-not-found]
         ddup.config(service="bench", env="bench", version="1", max_nframes=128,
                     output_filename=os.environ["BENCH_FOLDER"] + "/dd")
         ddup.start()
@@ -54,7 +54,7 @@ def start(name: str) -> None:
 
 def benchmark(name: str) -> Any:
     """A module of pyperformance's."""
-    import pyperformance
+    import pyperformance  # type: ignore[import-not-found]
     folder = os.path.join(os.path.dirname(pyperformance.__file__), "data-files", "benchmarks", "bm_" + name)
     spec = importlib.util.spec_from_file_location("bm_" + name, os.path.join(folder, "run_benchmark.py"))
     assert spec is not None and spec.loader is not None
@@ -65,7 +65,7 @@ def benchmark(name: str) -> Any:
 
 
 def tornado_http() -> Loop:
-    from tornado.httpclient import AsyncHTTPClient
+    from tornado.httpclient import AsyncHTTPClient  # type: ignore[import-not-found]
     AsyncHTTPClient.configure(None, defaults={"connect_timeout": 3600.0, "request_timeout": 3600.0})  # cachegrind is slow
     module = benchmark("tornado_http")
     module.CONCURRENCY = 50  # 150 in pyperformance: a third of the work a loop
@@ -174,7 +174,7 @@ def c_threads(number: int) -> Loop:
 
 
 def numpy_arrays() -> Loop:
-    import numpy
+    import numpy  # type: ignore[import-not-found]
     column = numpy.arange(2000, dtype=float)
 
     def loop(count: int) -> None:
