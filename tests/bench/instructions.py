@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Instructions of workloads under this profiler, an empty hook and the others, as ratios to no profiler.
 
-    tests/bench/instructions.py [--pythons 3.11.2,pgo] [--under core|all|NAME,...] [--workloads NAME,...] [--fresh] [--write]
+    tests/bench/instructions.py [--pythons 3.11.2,pgo] [--under core|all|NAME,...] [--workloads NAME,...] [--fresh|--table] [--write]
 
 Counted by cachegrind between two marks of one run (tests/bench/inside.c). What was counted already with the same library is not counted again, unless
 --fresh. Those that make a program many times slower get an eighth of the loops; figures are a loop's. This profiler draws at random, and where its samples
@@ -93,6 +93,7 @@ def main() -> int:
     parser.add_argument("--under", default="core", help="core (%(default)s), all, or names: " + ", ".join(CONFIGURATIONS))
     parser.add_argument("--workloads", default=",".join(LOOPS))
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--table", action="store_true", help="count nothing: the tables of what was counted")
     parser.add_argument("--fresh", action="store_true", help="count again what was counted")
     parser.add_argument("--write", action="store_true", help="into tests/bench/RESULTS.md")
     args = parser.parse_args()
@@ -101,7 +102,7 @@ def main() -> int:
         packages.folder(python)
     process.helper()
     counts = Counts(args.fresh)
-    jobs = [(python, name, workload) for python in pythons for workload in workloads for name in under]
+    jobs = [(python, name, workload) for python in pythons for workload in workloads for name in under if not args.table]
     with ThreadPoolExecutor(args.jobs) as pool:
         list(pool.map(counts.count, jobs))
     tables = [table_of(counts, python, under, workloads) for python in pythons]

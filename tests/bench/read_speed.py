@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import random
+import struct
 import subprocess
 import sys
 import tempfile
@@ -62,7 +63,7 @@ def live_sections(samples: int, sites: int, rng: random.Random) -> "list[bytes]"
             array("H", bytes(2 * n)),
             array("H", [DEPTH]) * n,
         ]
-        payload = sw.struct.pack("<II", n, 0) + b"".join(sw.pad(c.tobytes()) for c in columns)
+        payload = struct.pack("<II", n, 0) + b"".join(sw.pad(c.tobytes()) for c in columns)
         sections.append(sw.section(b"LIVE", payload))
     return sections
 

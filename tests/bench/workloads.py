@@ -65,7 +65,7 @@ def benchmark(name: str) -> Any:
 
 
 def tornado_http() -> Loop:
-    from tornado.httpclient import AsyncHTTPClient  # type: ignore[import-not-found]
+    from tornado.httpclient import AsyncHTTPClient
     AsyncHTTPClient.configure(None, defaults={"connect_timeout": 3600.0, "request_timeout": 3600.0})  # cachegrind is slow
     module = benchmark("tornado_http")
     module.CONCURRENCY = 50  # 150 in pyperformance: a third of the work a loop
