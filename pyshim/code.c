@@ -17,10 +17,20 @@
 #define CODE_ENTRIES 2048u
 #define LINE_ENTRIES 8192u
 
+/* A str that a code object holds. */
+struct text_key {
+    const char *str;
+    int64_t own;   /* CPython's own hash of its characters; -1: not computed */
+    uint64_t hash; /* ours */
+};
+
 struct code_entry {
     const char *code;
-    uint64_t name_hash, file_hash, lines_hash;
+    struct text_key name, file;
+    const char *table;
+    uint32_t version; /* CPython's number of the code object, which does not come back; 0: it has none */
     uint32_t function;
+    uint64_t lines_hash;
     uint32_t serial; /* 0: empty */
 };
 
@@ -78,28 +88,72 @@ static int64_t function_of(const char *code)
                             firstline < 0 ? 0 : (uint32_t)firstline);
 }
 
+static int64_t own_hash(const char *str)
+{
+    int64_t hash;
+    memcpy(&hash, str + mp_py.layout->str.hash, sizeof hash);
+    return hash;
+}
+
+static struct text_key text_key_of(const char *str)
+{
+    uint64_t hash = mp_py_str_hash_nopy(mp_py.layout, mp_py.str_type, str);
+    return (struct text_key){str, hash != 0 ? own_hash(str) : -1, hash};
+}
+
+static bool same_text(const struct text_key *key, const char *str)
+{
+    return (key->str == str && key->own != -1 && key->own == own_hash(str)) ||
+           key->hash == mp_py_str_hash_nopy(mp_py.layout, mp_py.str_type, str);
+}
+
+static uint32_t version_of(const char *code)
+{
+    uint32_t version = 0;
+    if (mp_py.layout->code.version != MP_PY_NONE) {
+        memcpy(&version, code + mp_py.layout->code.version, sizeof version);
+    }
+    return version;
+}
+
+static const char *table_of(const char *code)
+{
+    return pointer_at(code, mp_py.layout->code.linetable);
+}
+
+static bool is_of(const struct code_entry *entry, const char *code, const char *name, const char *file)
+{
+    uint32_t version = version_of(code);
+    if (entry->code != code || entry->version != version) {
+        return false;
+    }
+    if (version != 0) {
+        return entry->table == table_of(code) && entry->name.str == name && entry->file.str == file;
+    }
+    return same_text(&entry->name, name) && same_text(&entry->file, file) &&
+           entry->lines_hash == mp_py_lines_fingerprint_nopy(mp_py.layout, code);
+}
+
 /* The entry of this code object, filled in if what is there is another's or out of date; NULL without memory. */
 static const struct code_entry *code_entry_of(const char *code)
 {
-    struct code_entry seen = {
-        .code = code,
-        .name_hash = mp_py_str_hash_nopy(mp_py.layout, mp_py.str_type, code_name(code)),
-        .file_hash = mp_py_str_hash_nopy(mp_py.layout, mp_py.str_type,
-                                         pointer_at(code, mp_py.layout->code.filename)),
-        .lines_hash = mp_py_lines_fingerprint_nopy(mp_py.layout, code),
-    };
+    const char *name = code_name(code), *file = pointer_at(code, mp_py.layout->code.filename);
     struct code_entry *entry = &codes[mp_hash_u64((uintptr_t)code) & (CODE_ENTRIES - 1)];
-    if (entry->code == code && entry->name_hash == seen.name_hash && entry->file_hash == seen.file_hash &&
-        entry->lines_hash == seen.lines_hash) {
+    if (MP_LIKELY(is_of(entry, code, name, file))) {
         return entry;
     }
     int64_t function = function_of(code);
     if (function < 0) {
         return NULL;
     }
-    seen.function = (uint32_t)function;
-    seen.serial = ++last_serial;
-    *entry = seen;
+    *entry = (struct code_entry){.code = code,
+                                 .name = text_key_of(name),
+                                 .file = text_key_of(file),
+                                 .table = table_of(code),
+                                 .version = version_of(code),
+                                 .function = (uint32_t)function,
+                                 .lines_hash = mp_py_lines_fingerprint_nopy(mp_py.layout, code),
+                                 .serial = ++last_serial};
     return entry;
 }
 

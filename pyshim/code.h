@@ -2,8 +2,9 @@
  * Turns a frame as found (code object, instruction) into a node of the call tree, by content.
  *
  * Two small caches make the usual sample cheap: code object to function, and (code, instruction) to line. A code object's
- * address comes back with other content (compile, run, free), so an entry is used only if hashes of the names and of the
- * whole line table are what they were.
+ * address comes back with other content (compile, run, free), and so do those of its names and its line table. So an entry is used
+ * only if CPython's own number of the code object is what it was (3.12 and later: given once, up to 2^32 of them), or else if the
+ * hashes of the names and of the whole line table are.
  *
  * Context: hook, under the profile's lock, on the thread whose frame it is.
  */

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What the library costs where there is no Python object: malloc and free of C code, and start-up.
 
-    tests/bench/native.py [--runs 300] [--python python3] [--rate 128k]
+    tests/bench/native.py [--runs 300] [--python python3] [--rate 128k] [--write]
 
 (a) Instructions of a tight loop of malloc and free in C, with the library over without, under cachegrind: the loop's own
     share, as the difference of two lengths, so that start-up is not in it. Small blocks (16 to 512 bytes, mixed) of which 64 are kept, and large ones; target: at most
@@ -17,9 +17,7 @@ is (default build/).
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
-import platform
 import random
 import re
 import shutil
@@ -30,6 +28,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
+
+import results
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = Path(os.environ.get("MPROFILE_BUILD") or ROOT / "build").absolute() / "libmprofile.so"
@@ -142,17 +142,6 @@ def first_line(command: Sequence[str]) -> str:
     return done.stdout.splitlines()[0] if done.stdout else "?"
 
 
-def machine_kind() -> str:
-    cpu = "an unnamed processor"
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            cpu = line.partition(":")[2].strip()
-            break
-    virtual = "hypervisor" in Path("/proc/cpuinfo").read_text()
-    return "%s, %d of them, %s, Linux %s, %s" % (
-        cpu, os.cpu_count() or 1, "virtual machine" if virtual else "bare metal", platform.release(), "-".join(platform.libc_ver()))
-
-
 def verdict(value: float, most: float) -> str:
     return "met" if value <= most else "**missed**"
 
@@ -162,6 +151,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=300, help="of /bin/true; a third of it of Python; default %(default)s")
     parser.add_argument("--steps", type=int, default=200_000, help="of the loop; default %(default)s")
     parser.add_argument("--python", default="python3")
+    parser.add_argument("--write", action="store_true", help="into tests/bench/RESULTS.md")
     parser.add_argument("--rate", default="128k", help="MPROFILERATE; default %(default)s")
     args = parser.parse_args()
     python = shutil.which(args.python)
@@ -195,14 +185,13 @@ def main() -> int:
         more = statistics.median(b - a for a, b in zip(bare_times, our_times))
         rows.append(("%s, %d runs" % (label, runs), spread(bare_times) + " ms", spread(our_times) + " ms",
                      "+ %.2f ms" % more, "+ %.1f ms" % most, verdict(more, most)))
-    print("| what | without | with | cost | target | |\n|---|--:|--:|--:|--:|---|")
-    for row in rows:
-        print("| %s |" % " | ".join(row))
-    print("\nTimes are medians (and quartiles); their cost is the median of the differences within a turn.")
-    print("`tests/bench/native.py %s`, %s; MPROFILERATE=%s; %s; Python %s; %s; %s; load %.1f." % (
-        " ".join(sys.argv[1:]), datetime.date.today().isoformat(), args.rate, first_line([str(compiler), "--version"]),
+    note = "Times are medians (and quartiles); their cost is the median of the differences within a turn."
+    versions = "MPROFILERATE=%s; %s; Python %s; %s" % (
+        args.rate, first_line([str(compiler), "--version"]),
         first_line([python, "-c", "import platform; print(platform.python_version())"]),
-        first_line(["valgrind", "--version"]) if shutil.which("valgrind") else "no valgrind", machine_kind(), os.getloadavg()[0]))
+        first_line(["valgrind", "--version"]) if shutil.which("valgrind") else "no valgrind")
+    heads = ["what", "without", "with", "cost", "target", ""]
+    results.show("native", "\n\n".join([results.table(heads, rows), note, results.footer(versions)]), args.write)
     return 0
 
 

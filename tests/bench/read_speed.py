@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """How long and how much memory it takes to read a snapshot of many live samples.
 
-    python3 tests/bench/read_speed.py [SAMPLES [RATE]]     (default 3,000,000 at rate 1)
+    python3 tests/bench/read_speed.py [SAMPLES [RATE]] [--write]     (default 3,000,000 at rate 1)
 
 Makes the file with the tests' own writer, then reads it with `mprofile-read` in a process of its
 own, by line, by whole stack, and cumulatively, and prints wall time and highest resident size. The
@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import os
 import random
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 from array import array
+from typing import Any
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests", "tools"))
 
+import results  # noqa: E402
 import snapshot_writer as sw  # noqa: E402
 
 ROWS_A_SECTION = 27_000
@@ -60,12 +63,12 @@ def live_sections(samples: int, sites: int, rng: random.Random) -> "list[bytes]"
             array("H", bytes(2 * n)),
             array("H", [DEPTH]) * n,
         ]
-        payload = sw.struct.pack("<II", n, 0) + b"".join(sw.pad(c.tobytes()) for c in columns)
+        payload = struct.pack("<II", n, 0) + b"".join(sw.pad(c.tobytes()) for c in columns)
         sections.append(sw.section(b"LIVE", payload))
     return sections
 
 
-def chunked(tag: bytes, codes: str, rows: "list[tuple[int, ...]]", first: int) -> "list[bytes]":
+def chunked(tag: bytes, codes: str, rows: "list[Any]", first: int) -> "list[bytes]":
     step = 10_000
     return [
         sw.table(tag, codes, rows[at : at + step], first + at) for at in range(0, len(rows), step)
@@ -90,35 +93,44 @@ def write(path: str, samples: int, rate: int) -> None:
         file.write(sw.finish(sections))
 
 
-def main() -> None:
-    samples = int(sys.argv[1]) if len(sys.argv) > 1 else 3_000_000
-    rate = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+def read(path: str, options: "list[str]") -> "list[str]":
+    """A row of the table: wall time, processor time, highest resident size."""
+    start = time.perf_counter()
     reader = os.path.join(ROOT, "tools", "mprofile-read")
+    process = subprocess.Popen(
+        [sys.executable, reader, path, *options], stdout=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = status
+    assert status == 0, status
+    row = [
+        " ".join(options) or "--by lineno",
+        "%.2f s" % (time.perf_counter() - start),
+        "%.2f s" % (usage.ru_utime + usage.ru_stime),
+        "%.0f MiB" % (usage.ru_maxrss / 1024),
+    ]
+    print(*row, file=sys.stderr, flush=True)
+    return row
+
+
+def main() -> None:
+    words = [word for word in sys.argv[1:] if word != "--write"]
+    samples = int(words[0]) if words else 3_000_000
+    rate = int(words[1]) if len(words) > 1 else 1
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "bench.bin")
         # In a process of its own: a child's highest resident size begins with its parent's.
         code = "import read_speed; read_speed.write(%r, %d, %d)" % (path, samples, rate)
         subprocess.run([sys.executable, "-c", code], cwd=HERE, check=True)
         size = os.path.getsize(path) / 2**20
-        print("%d samples at rate %d, %.0f MiB" % (samples, rate, size), flush=True)
-        for options in ([], ["--by", "traceback"], ["--cumulative"], ["--by", "thread"]):
-            start = time.perf_counter()
-            process = subprocess.Popen(
-                [sys.executable, reader, path, *options], stdout=subprocess.DEVNULL
-            )
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = status
-            assert status == 0, status
-            print(
-                "%-16s %6.2f s wall %6.2f s cpu %6.0f MiB"
-                % (
-                    " ".join(options) or "--by lineno",
-                    time.perf_counter() - start,
-                    usage.ru_utime + usage.ru_stime,
-                    usage.ru_maxrss / 1024,
-                ),
-                flush=True,
-            )
+        rows = [
+            read(path, options)
+            for options in ([], ["--by", "traceback"], ["--cumulative"], ["--by", "thread"])
+        ]
+    title = "%d samples at rate %d, %.0f MiB" % (samples, rate, size)
+    text = results.table([title, "wall time", "processor time", "highest resident size"], rows)
+    foot = results.footer("read by Python %s" % sys.version.split()[0])
+    results.show("reading", "%s\n\n%s" % (text, foot), "--write" in sys.argv)
 
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ struct fake_code {
 
 struct fake_bytes {
     int64_t size;
-    uint8_t data[16];
+    uint8_t data[200];
 };
 
 static const struct mp_py_layout fake = {
@@ -212,6 +212,28 @@ static void fingerprint_is_of_all_that_counts(void **state)
     assert_true(mp_py_lines_fingerprint_nopy(&fake, (char *)&code) != 0);
 }
 
+/* Every byte of a table of any length counts. */
+static void fingerprint_sees_each_byte(void **state)
+{
+    static struct fake_bytes bytes;
+    struct fake_code code = {40, &bytes};
+
+    (void)state;
+    for (int size = 1; size <= (int)sizeof bytes.data && size <= 200; size++) {
+        bytes.size = size;
+        for (int i = 0; i < size; i++)
+            bytes.data[i] = (uint8_t)(size * 7 + i * 31);
+        uint64_t print = mp_py_lines_fingerprint_nopy(&fake, (char *)&code);
+        for (int i = 0; i < size; i++) {
+            for (int bit = 0; bit < 8; bit++) {
+                bytes.data[i] ^= (uint8_t)(1 << bit);
+                assert_true(print != mp_py_lines_fingerprint_nopy(&fake, (char *)&code));
+                bytes.data[i] ^= (uint8_t)(1 << bit);
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -224,6 +246,7 @@ int main(void)
         cmocka_unit_test(lines_wrap),
         cmocka_unit_test(code_falls_back_on_its_first_line),
         cmocka_unit_test(fingerprint_is_of_all_that_counts),
+        cmocka_unit_test(fingerprint_sees_each_byte),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
