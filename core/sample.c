@@ -10,6 +10,7 @@
 #include "core/maths.h"
 #include "core/profile.h"
 #include "core/rooms.h"
+#include "core/spans.h"
 #include "core/sys.h"
 #include "core/tls.h"
 
@@ -253,10 +254,18 @@ void mp_sample_account_locked(const struct mp_live_row *row, int sign, uint64_t 
     mp_profile_thread_live_locked((uint32_t)(row->time_thread & MP_LIVE_THREAD_MAX), sign);
 }
 
+static bool is_mapping(const struct mp_live_row *row)
+{
+    return ((struct mp_site *)mp_vec_at(&mp_profile.sites.rows, row->site))->domain == MP_DOMAIN_MMAP;
+}
+
 static int insert_locked(const struct mp_live_row *row)
 {
     struct mp_live_row old;
     int result = mp_live_insert(&mp_profile.live, row, &old);
+    if (result >= 0 && is_mapping(row) && mp_spans_add(row->address) < 0) {
+        mp_profile_count(MP_LOST_MEMORY);
+    }
     if (result == 1) { /* the free of the older was not seen */
         mp_profile_count(MP_NOTE_REPLACED);
         mp_sample_account_locked(&old, -1, 0);
@@ -397,18 +406,24 @@ MP_COLD void mp_sample_drop(const void *block)
     mp_sample_forget(block, &unused);
 }
 
+void mp_sample_insert_locked(const struct mp_live_row *row, uint64_t now_ms)
+{
+    if (mp_profile_is_off(mp_profile.rate)) {
+        return;
+    }
+    if (insert_locked(row) < 0) {
+        mp_profile_count(MP_LOST_MEMORY);
+    } else {
+        mp_sample_account_locked(row, +1, now_ms);
+    }
+}
+
 MP_COLD void mp_sample_restore(const struct mp_live_row *row)
 {
     uint64_t left = mp_sample_enter();
     uint64_t now_ms = mp_profile_clock_ms();
     mp_lock_take(&mp_profile.lock);
-    if (!mp_profile_is_off(mp_profile.rate)) {
-        if (insert_locked(row) < 0) {
-            mp_profile_count(MP_LOST_MEMORY);
-        } else {
-            mp_sample_account_locked(row, +1, now_ms);
-        }
-    }
+    mp_sample_insert_locked(row, now_ms);
     mp_lock_release(&mp_profile.lock);
     mp_sample_leave(left);
 }

@@ -82,13 +82,15 @@ void mp_sample_probe_start(struct mp_probe *probe, size_t want);
 void mp_sample_probe_stop(void);
 /* A realloc failed: the sample that was forgotten lives on. */
 void mp_sample_restore(const struct mp_live_row *row);
-/* For steer.c and thin.c, and within sample.c: between _enter and _leave the thread's countdown cannot run out. */
+/* For steer.c, thin.c and unmap.c, and within sample.c: between _enter and _leave the thread's countdown cannot run out. */
 uint64_t mp_sample_enter(void);
 void mp_sample_leave(uint64_t left);
 /* A new distance for this thread, at the rate in force. */
 void mp_sample_draw(void);
 /* The sums and the thread of a live row that came (+1) or went (-1: no peak, so no time is needed). */
 void mp_sample_account_locked(const struct mp_live_row *row, int sign, uint64_t now_ms);
+/* Puts a row back that was taken out, whole or as a part of it. */
+void mp_sample_insert_locked(const struct mp_live_row *row, uint64_t now_ms);
 
 /* Around a fork: all locks are held, so that the child finds whole tables. */
 void mp_sample_fork_prepare(void);

@@ -5,8 +5,8 @@
  * themselves does not pass here (they do not call by name); what an interpreter's arena or an allocator behind malloc maps is
  * counted above, block by block, and masked or left out by the caller's address.
  *
- * A mapping is known by where it begins. When its beginning is unmapped the rest stays counted; holes and cut ends are not
- * seen: programs that unmap piecemeal are over-counted until the beginning goes.
+ * A range that is unmapped, or mapped over, may hold several mappings or a part of one: core/unmap.h forgets just that. A call that
+ * the kernel refuses after all (out of maps) has forgotten too much.
  *
  * What the allocator behind malloc does holds its locks, and a fork takes ours first: it is let through unseen.
  *
@@ -22,9 +22,18 @@
 
 #include "core/hot.h"
 #include "core/sample.h"
+#include "core/spans.h"
 #include "core/sys.h"
+#include "core/unmap.h"
 #include "preload/malloc.h"
 #include "preload/mmap.h"
+
+#define PAGE ((uintptr_t)4096)
+
+static uintptr_t up(uintptr_t size)
+{
+    return (size + PAGE - 1) & ~(PAGE - 1);
+}
 
 static void *result_of(long result)
 {
@@ -99,20 +108,18 @@ static bool is_anonymous(int flags, int fd, size_t size, const void *caller)
     return (flags & MAP_ANONYMOUS) != 0 && fd == -1 && size != 0 && !mp_malloc_is_allocator(caller);
 }
 
-static MP_COLD void forget_range(uintptr_t address, size_t size)
+/* What is about to be unmapped, or mapped over, by others than the allocator. */
+static bool forget_range(const void *address, size_t size, const void *caller)
 {
-    struct mp_live_row row;
-    if (mp_sample_forget((const void *)address, &row) && row.size > size) {
-        row.address += size; /* the rest lives on, under the stack that mapped the whole */
-        row.size -= size;
-        mp_sample_restore(&row);
-    }
+    uintptr_t low = (uintptr_t)address, high = low + size;
+    return mp_spans_any() && (low & (PAGE - 1)) == 0 && high > low && high <= UINTPTR_MAX - PAGE &&
+           !mp_malloc_is_allocator(caller) && mp_unmap(low, high);
 }
 
 static void *map(void *address, size_t size, int protection, int flags, int fd, long offset, const void *caller)
 {
-    if ((flags & MAP_FIXED) != 0 && mp_hot_maybe_sampled(address) && !mp_malloc_is_allocator(caller)) {
-        forget_range((uintptr_t)address, size);
+    if ((flags & MAP_FIXED) != 0) {
+        forget_range(address, size, caller);
     }
     uint32_t due = 0;
     bool anonymous = is_anonymous(flags, fd, size, caller);
@@ -143,9 +150,7 @@ MP_EXPORT void *mmap64(void *address, size_t size, int protection, int flags, in
 
 MP_EXPORT int munmap(void *address, size_t size)
 {
-    if (mp_hot_maybe_sampled(address) && !mp_malloc_is_allocator(__builtin_return_address(0))) {
-        forget_range((uintptr_t)address, size);
-    }
+    forget_range(address, size, __builtin_return_address(0));
     if (MP_UNLIKELY(__atomic_load_n(&any_region, __ATOMIC_RELAXED))) {
         cut_regions((uintptr_t)address, (uintptr_t)address + size);
     }
@@ -166,15 +171,23 @@ MP_EXPORT void *mremap(void *old, size_t old_size, size_t size, int flags, ...)
         wish = va_arg(rest, void *);
         va_end(rest);
     }
+    const void *caller = __builtin_return_address(0);
     struct mp_live_row row;
-    bool forgotten = mp_hot_maybe_sampled(old) && !mp_malloc_is_allocator(__builtin_return_address(0)) &&
-                     mp_sample_forget(old, &row);
+    bool whole = mp_hot_maybe_sampled(old) && !mp_malloc_is_allocator(caller) && mp_sample_forget(old, &row);
+    if (whole && row.size > up(old_size)) { /* its beginning only */
+        mp_sample_restore(&row);
+        whole = false;
+    }
+    bool part = !whole && forget_range(old, old_size, caller);
+    if (wish != NULL) {
+        forget_range(wish, size, caller);
+    }
     /* As a realloc: the old record out, one draw on the whole new size, where the mapping was one that counts. */
-    uint32_t due = forgotten && mp_hot_count(size) ? mp_sample_due(size) : 0;
+    uint32_t due = (whole || part) && mp_hot_count(size) ? mp_sample_due(size) : 0;
     void *block = result_of(
         mp_sys_call(SYS_mremap, (long)old, (long)old_size, (long)size, flags, (long)wish, 0));
     if (block == MAP_FAILED) {
-        if (forgotten) {
+        if (whole) {
             mp_sample_restore(&row);
         }
     } else if (due != 0) {

@@ -17,6 +17,7 @@
 
 #include "core/hot.h"
 #include "core/sections.h"
+#include "core/spans.h"
 #include "core/steer.h"
 
 /* A stack that the next sample finds: frames with these numbers, nearest first. */
@@ -110,6 +111,7 @@ static inline void fresh_release(void)
     look_after = NULL;
     start_pending = NULL;
     fresh_done_calls = 0;
+    mp_spans_count = 0;
 }
 
 /* A new profile whose random numbers are the same in every run. */
@@ -127,13 +129,18 @@ static inline int fresh_profile(uint64_t rate, uint32_t frames_max)
 }
 
 /* What an allocation hook does. True: it was sampled. */
-static inline bool fresh_alloc(uint64_t address, size_t size)
+static inline bool fresh_alloc_in(enum mp_domain domain, uint64_t address, size_t size)
 {
     uint32_t due = mp_hot_count(size) ? mp_sample_due(size) : 0;
     if (due != 0) {
-        mp_sample_add((const void *)(uintptr_t)address, size, MP_DOMAIN_OBJ, due);
+        mp_sample_add((const void *)(uintptr_t)address, size, domain, due);
     }
     return due != 0;
+}
+
+static inline bool fresh_alloc(uint64_t address, size_t size)
+{
+    return fresh_alloc_in(MP_DOMAIN_OBJ, address, size);
 }
 
 /* What a free hook does. */

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT
+ * Ranges that are unmapped: exact where every mapping is recorded, unbiased where they are drawn.
+ */
+#include "fresh.h"
+
+#include <math.h>
+
+#include "core/unmap.h"
+
+#define PAGE 4096ull
+
+enum { PAGES = 600 };
+
+static int fresh(void **state)
+{
+    (void)state;
+    return fresh_profile(1, 128);
+}
+
+static int done(void **state)
+{
+    (void)state;
+    fresh_release();
+    return 0;
+}
+
+static uint64_t live(void)
+{
+    return (uint64_t)mp_profile.sites.live_bytes;
+}
+
+static void map_at(uint64_t page, uint64_t pages)
+{
+    fresh_alloc_in(MP_DOMAIN_MMAP, page * PAGE, pages * PAGE);
+}
+
+static void in_all_positions(void **state)
+{
+    (void)state;
+    struct mp_live_row row;
+    for (uint64_t low = 8; low < 22; low++) {
+        for (uint64_t high = low + 1; high < 24; high++) {
+            map_at(10, 10);
+            uint64_t first = low > 10 ? low : 10, last = high < 20 ? high : 20;
+            uint64_t lost = last > first ? last - first : 0;
+            assert_int_equal(mp_unmap(low * PAGE, high * PAGE), lost != 0);
+            assert_int_equal(live(), (10 - lost) * PAGE);
+            assert_int_equal(mp_steer_find((void *)(10 * PAGE), &row), first > 10 || lost == 0);
+            assert_true(lost == 0 || mp_steer_find((void *)(last * PAGE), &row) == (last < 20));
+            mp_unmap(1 * PAGE, 100 * PAGE);
+            assert_int_equal(live(), 0);
+            assert_int_equal(mp_spans_count, 0);
+        }
+    }
+}
+
+/* A size that is no multiple of a page takes whole pages; blocks of others between mappings are left alone. */
+static void pages_are_whole(void **state)
+{
+    (void)state;
+    fresh_alloc_in(MP_DOMAIN_MMAP, 10 * PAGE, 5000);
+    fresh_alloc_in(MP_DOMAIN_MALLOC, 12 * PAGE + 16, 100);
+    map_at(14, 1);
+    assert_false(mp_unmap(12 * PAGE, 14 * PAGE));
+    assert_int_equal(live(), 5000 + 100 + PAGE);
+    assert_true(mp_unmap(11 * PAGE, 11 * PAGE + 1));
+    assert_int_equal(live(), PAGE + 100 + PAGE);
+    assert_true(mp_unmap(10 * PAGE, 15 * PAGE));
+    assert_int_equal(live(), 100);
+    assert_false(mp_unmap(10 * PAGE, 15 * PAGE));
+}
+
+static void against_a_table_of_pages(void **state)
+{
+    (void)state;
+    static bool mapped[PAGES + 40];
+    uint64_t random = 3;
+    for (int step = 0; step < 20000; step++) {
+        uint64_t page = 1 + mp_random_next(&random) % PAGES, pages = 1 + mp_random_next(&random) % 30;
+        bool map = mp_random_next(&random) % 2;
+        mp_unmap(page * PAGE, (page + pages) * PAGE); /* as MAP_FIXED does, too */
+        if (map) {
+            map_at(page, pages);
+        }
+        memset(&mapped[page], map, pages);
+        uint64_t count = 0;
+        for (int i = 0; i < PAGES + 40; i++) {
+            count += mapped[i];
+        }
+        assert_int_equal(live(), count * PAGE);
+    }
+    assert_int_equal(mp_profile.counts[MP_NOTE_REPLACED], 0);
+    assert_int_equal(mp_spans_count, mp_profile.live.index.rows);
+}
+
+/* Half of each of many small mappings goes: what is left is estimated without bias, and within the error that is stated. */
+static void unbiased_when_drawn(void **state)
+{
+    (void)state;
+    assert_int_equal(fresh_profile(64 * 1024, 128), MP_OK);
+    enum { MAPPINGS = 20000, SIZE = 8, LEFT = 3 };
+    for (uint64_t i = 0; i < MAPPINGS; i++) {
+        map_at(1 + 10 * i, SIZE);
+    }
+    for (uint64_t i = 0; i < MAPPINGS; i++) {
+        if (i % 2 != 0) {
+            mp_unmap((1 + 10 * i) * PAGE, (1 + 10 * i + SIZE - LEFT) * PAGE);
+        } else {
+            mp_unmap((1 + 10 * i + LEFT) * PAGE, (1 + 10 * i + SIZE) * PAGE);
+        }
+    }
+    double truth = (double)MAPPINGS * LEFT * PAGE, error = (double)live() - truth;
+    assert_true(fabs(error) < 4 * sqrt(mp_profile.sites.live_var));
+    assert_true(sqrt(mp_profile.sites.live_var) < truth / 20);
+}
+
+static void thinned_and_cleared_rows_leave_no_trap(void **state)
+{
+    (void)state;
+    struct mp_live_row row;
+    map_at(10, 10);
+    map_at(30, 10);
+    assert_true(mp_live_remove(&mp_profile.live, 10 * PAGE, &row));
+    mp_sample_account_locked(&row, -1, 0);
+    assert_false(mp_unmap(12 * PAGE, 14 * PAGE));
+    assert_int_equal(mp_spans_count, 1);
+    mp_steer_clear();
+    assert_false(mp_unmap(30 * PAGE, 40 * PAGE));
+    assert_int_equal(mp_spans_count, 0);
+    map_at(10, 10);
+    mp_tls.inside = true;
+    assert_false(mp_unmap(10 * PAGE, 20 * PAGE));
+    mp_tls.inside = false;
+    assert_int_equal(mp_profile.counts[MP_LOST_FREES], 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(in_all_positions, fresh, done),
+        cmocka_unit_test_setup_teardown(pages_are_whole, fresh, done),
+        cmocka_unit_test_setup_teardown(against_a_table_of_pages, fresh, done),
+        cmocka_unit_test_setup_teardown(unbiased_when_drawn, fresh, done),
+        cmocka_unit_test_setup_teardown(thinned_and_cleared_rows_leave_no_trap, fresh, done),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
