@@ -13,6 +13,7 @@
 
 #include "core/modules.h"
 #include "core/profile.h"
+#include "core/resident.h"
 #include "core/say.h"
 #include "core/sys.h"
 
@@ -20,6 +21,7 @@
 #define SITE_STEP 512u
 #define MODULE_STEP 256u
 #define ROW_STEP 4096u
+#define LARGE ((uint64_t)64 << 10) /* blocks from here on may have pages that nobody has touched */
 #define CMDLINE_MAX (8u * 1024)
 
 /* A copy of rows, made under the lock and written outside it. */
@@ -150,12 +152,36 @@ static void write_live(struct mp_out *out, uint32_t count, const uint32_t *names
     mp_out_end(out);
 }
 
+/* Of the large blocks among the rows just written: what is resident. */
+static void write_resident(struct mp_out *out, uint32_t count)
+{
+    static uint64_t addresses[LIVE_STEP];
+    static struct mp_resident found[LIVE_STEP];
+    uint32_t known = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t address = step.live[i].address, size = step.live[i].size;
+        if (size >= LARGE && mp_resident_ask(address, address + size, &found[known])) {
+            addresses[known++] = address;
+        }
+    }
+    if (known == 0) {
+        return;
+    }
+    begin_rows(out, "RESI", known, 0);
+    mp_out_column(out, addresses, known, 8, 8);
+    mp_out_column(out, &found->own, known, 8, sizeof *found);
+    mp_out_column(out, &found->copied, known, 8, sizeof *found);
+    mp_out_column(out, &found->shared, known, 8, sizeof *found);
+    mp_out_end(out);
+}
+
 /* rates: how many rows of RATE were written. A sample at one that came later came later itself. */
 static void live_sections(struct mp_out *out, uint32_t rates, const struct mp_section_types *types)
 {
     static uint32_t names[LIVE_STEP];
     struct mp_vec *rows = &mp_profile.live.rows;
     uint32_t next = 1, step_rows = types != NULL ? types->step : LIVE_STEP;
+    bool resident = mp_resident_begin();
     if (types != NULL) {
         types->begin();
     }
@@ -181,6 +207,12 @@ static void live_sections(struct mp_out *out, uint32_t rates, const struct mp_se
         if (count > 0) {
             write_live(out, count, types != NULL ? names : NULL);
         }
+        if (resident && out->error == 0) {
+            write_resident(out, count);
+        }
+    }
+    if (resident) {
+        mp_resident_end();
     }
 }
 

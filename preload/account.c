@@ -16,6 +16,7 @@
 #include "core/say.h"
 #include "core/sys.h"
 #include "core/writer.h"
+#include "preload/images.h"
 #include "preload/malloc.h"
 #include "preload/mmap.h"
 #include "preload/stacks.h"
@@ -34,7 +35,7 @@ static struct {
 } latest;
 
 /* The texts of the facts, made by the writer. */
-static char texts[10][24];
+static char texts[12][24];
 static char served[64];
 
 void mp_account_init(void)
@@ -88,6 +89,11 @@ void mp_account_facts(bool arenas)
     fact(7, "stacks.bytes", stacks);
     fact(8, "stacks.threads", threads);
     fact(9, "mimalloc.bytes", mp_mmap_regions_resident());
+    struct mp_resident written;
+    if (mp_images_written(&written)) {
+        fact(10, "files.written", written.own);
+        fact(11, "files.inherited", written.copied);
+    }
     if (latest.clock_ms != 0) {
         fact(1, "malloc.system", latest.system);
         fact(2, "malloc.mapped", latest.mapped);

@@ -6,7 +6,7 @@
  * Where none does (glibc 2.42 makes guards that are no mappings) neighbours are one mapping: then a stack
  * begins where the one below ends, and is no larger than a new thread's is by default.
  *
- * All is bounded: so many threads, so many bytes of /proc/self/maps, so many pages looked at.
+ * All is bounded: so many threads, so much of /proc/self/maps, so many pages looked at.
  *
  * Invariants: addresses are numbers here; a thread may end, and its stack go, at any moment.
  * Context: writer, one at a time.
@@ -20,29 +20,19 @@
 #include <sys/syscall.h>
 
 #include "core/base.h"
+#include "core/maps.h"
 #include "core/sys.h"
 
 #define PAGE 4096u
 #define THREADS_MAX 4096u
-#define MAPS_MAX (16u << 20)
 /* 64 GiB of stacks. */
 #define PAGES_MAX (16u << 20)
 #define DEFAULT_SIZE (2u << 20) /* of a new thread's stack where the limit is "unlimited" */
 
-struct mapping {
-    uintptr_t start, end;
-    bool open;    /* may be read or written */
-    bool guarded; /* right behind one that may not */
-};
-
-struct parser {
-    struct mapping now, last;
-    uint32_t field, place; /* of the line: 0 start, 1 end, 2 permissions, and what follows */
-};
-
 static uintptr_t main_block;
 static uintptr_t blocks[THREADS_MAX]; /* an address in each control block, ascending */
-static char buffer[16 * 1024] __attribute__((aligned(8)));
+static char buffer[4 * 1024] __attribute__((aligned(8)));
+static struct mp_maps maps;
 
 /* 0: not known. */
 static uintptr_t block_of(int tid)
@@ -117,38 +107,13 @@ static uintptr_t default_size(void)
     return limit.rlim_cur == RLIM_INFINITY ? DEFAULT_SIZE : (limit.rlim_cur + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
 }
 
-/* True once a line is whole: then `now` is its mapping. */
-static bool parse(struct parser *parser, char c)
-{
-    struct mapping *now = &parser->now;
-    if (c == '\n') {
-        now->guarded = parser->last.end == now->start && !parser->last.open;
-        parser->field = parser->place = 0;
-        return true;
-    }
-    if (c == ' ' || (c == '-' && parser->field == 0)) {
-        parser->field += parser->field < 3;
-        parser->place = 0;
-        return false;
-    }
-    uintptr_t digit = (uintptr_t)(c <= '9' ? c - '0' : c - 'a' + 10);
-    if (parser->field == 0) {
-        now->start = parser->place == 0 ? digit : now->start << 4 | digit;
-    } else if (parser->field == 1) {
-        now->end = parser->place == 0 ? digit : now->end << 4 | digit;
-    } else if (parser->field == 2) {
-        now->open = (parser->place != 0 && now->open) || c == 'r' || c == 'w';
-    }
-    parser->place++;
-    return false;
-}
-
-/* Stacks in one mapping, the next of them first. */
-static uint64_t measure(const struct mapping *mapping, uint32_t *next, uint32_t count, uintptr_t limit, uint64_t *room)
+/* Stacks in one mapping, the next of them first. guarded: it is right behind one that may not be touched. */
+static uint64_t measure(const struct mp_mapping *mapping, bool guarded, uint32_t *next, uint32_t count, uintptr_t limit,
+                        uint64_t *room)
 {
     uint64_t bytes = 0;
     uintptr_t low = mapping->start;
-    bool exact = mapping->guarded;
+    bool exact = guarded;
     for (; *next < count && blocks[*next] < mapping->end && *room > 0; ++*next) {
         uintptr_t high = (blocks[*next] & ~(uintptr_t)(PAGE - 1)) + PAGE;
         if (high <= low) {
@@ -170,32 +135,23 @@ uint64_t mp_stacks_resident(uint32_t *ret_threads)
     *ret_threads = 0;
     uint32_t count = find_blocks();
     sort_blocks(count);
-    int fd = count == 0 ? -1 : mp_sys_open("/proc/self/maps", O_RDONLY, 0);
-    if (fd < 0) {
+    if (count == 0 || !mp_maps_open(&maps)) {
         return 0;
     }
-    uint64_t bytes = 0, room = PAGES_MAX, seen = 0;
+    uint64_t bytes = 0, room = PAGES_MAX;
     uintptr_t limit = default_size();
     uint32_t next = 0;
-    struct parser parser = {.field = 0};
-    long got;
-    while (next < count && room > 0 && seen < MAPS_MAX && (got = mp_sys_read(fd, buffer, sizeof buffer)) > 0) {
-        for (long i = 0; i < got && next < count; i++) {
-            if (!parse(&parser, buffer[i])) {
-                continue;
-            }
-            while (next < count && blocks[next] < parser.now.start) {
-                next++; /* its stack is gone */
-            }
-            uint32_t first = next;
-            if (parser.now.open) {
-                bytes += measure(&parser.now, &next, count, limit, &room);
-            }
-            *ret_threads += next - first;
-            parser.last = parser.now;
+    struct mp_mapping now, last = {0};
+    for (; next < count && room > 0 && mp_maps_next(&maps, &now); last = now) {
+        while (next < count && blocks[next] < now.start) {
+            next++; /* its stack is gone */
         }
-        seen += (uint64_t)got;
+        uint32_t first = next;
+        if (now.open) {
+            bytes += measure(&now, last.end == now.start && !last.open, &next, count, limit, &room);
+        }
+        *ret_threads += next - first;
     }
-    mp_sys_close(fd);
+    mp_maps_close(&maps);
     return bytes;
 }

@@ -51,6 +51,9 @@ struct decoded {
     uint32_t live_count, site_count, node_count, function_count, string_count, thread_count, rate_count,
         generation_count;
     uint32_t sections, string_sections, proc_sections;
+    /* Rows of RESI: address, own, copied, shared. */
+    uint64_t resident[64][4];
+    uint32_t resident_count;
 };
 
 struct decode_cursor {
@@ -243,6 +246,20 @@ static inline void decode_proc(struct decoded *d, struct decode_cursor *c)
     d->proc_sections++;
 }
 
+static inline void decode_resident(struct decoded *d, struct decode_cursor *c)
+{
+    uint32_t count = decode_u32(c);
+    assert_int_equal(decode_u32(c), 0);
+    assert_true(count > 0 && d->resident_count + count <= 64);
+    for (int column = 0; column < 4; column++) {
+        const uint64_t *values = decode_wide(c, count);
+        for (uint32_t i = 0; i < count; i++) {
+            d->resident[d->resident_count + i][column] = values[i];
+        }
+    }
+    d->resident_count += count;
+}
+
 static inline void decode_payload(struct decoded *d, const char *tag, struct decode_cursor *c)
 {
     if (memcmp(tag, "HEAD", 4) == 0) {
@@ -268,6 +285,8 @@ static inline void decode_payload(struct decoded *d, const char *tag, struct dec
         d->rates = decode_wide(c, d->rate_count);
     } else if (memcmp(tag, "LINE", 4) == 0) {
         decode_lineage(d, c);
+    } else if (memcmp(tag, "RESI", 4) == 0) {
+        decode_resident(d, c);
     } else if (memcmp(tag, "PROC", 4) == 0) {
         decode_proc(d, c);
     } else {

@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 
 #include "decode.h"
@@ -359,9 +360,33 @@ static void tables_that_grow_meanwhile(void **state)
     decode_free(&d);
 }
 
+/* Of large blocks, what is resident; of others nothing. */
+static void large_blocks_say_what_is_resident(void **state)
+{
+    (void)state;
+    const size_t size = 256 * 1024;
+    char *block = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(block != MAP_FAILED);
+    memset(block, 1, 40 * 1024);
+    assert_int_equal(mprotect(block + size, size, PROT_NONE), 0);
+    fresh_alloc((uintptr_t)block, size);
+    fresh_alloc((uintptr_t)block + size, size);
+    fresh_alloc((uintptr_t)block + size / 2, 64 * 1024 - 1);
+    struct decoded d = written(true);
+    assert_int_equal(d.live_count, 3);
+    assert_int_equal(d.resident_count, 2);
+    assert_int_equal(d.resident[0][0], (uintptr_t)block);
+    assert_int_equal(d.resident[0][1], 40 * 1024);
+    assert_int_equal(d.resident[0][2] + d.resident[0][3], 0);
+    assert_int_equal(d.resident[1][1] + d.resident[1][2] + d.resident[1][3], 0);
+    decode_free(&d);
+    munmap(block, size);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(large_blocks_say_what_is_resident, fresh, done),
         cmocka_unit_test_setup_teardown(nothing_yet, fresh, done),
         cmocka_unit_test_setup_teardown(every_column_comes_back, fresh, done),
         cmocka_unit_test_setup_teardown(the_lines_of_head, fresh, done),

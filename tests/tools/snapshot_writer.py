@@ -111,6 +111,8 @@ class Program:
         ]
         self.proc: List[Tuple[str, str]] = []
         self.modules: List[Tuple[int, int, int, int, int]] = []
+        #: (address, own, copied, shared) of large blocks.
+        self.resident: List[Tuple[int, int, int, int]] = []
         self._keys: Dict[Any, int] = {}
 
     def _row(self, rows: List[Any], key: Any, row: Any, base: int = 0) -> int:
@@ -209,6 +211,7 @@ class Program:
             counted(b"RATE", "Q", [(rate,) for rate in self.rates]),
             counted(b"LINE", "QQQ", self.lineage),
             *([table(b"MODS", "IIQQQ", self.modules)] if self.modules else []),
+            *([counted(b"RESI", "QQQQ", self.resident)] if self.resident else []),
         ] + [proc(name, text) for name, text in self.proc]
 
     def bytes(self) -> bytes:

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
 
+import snapshot_writer as sw
 from helpers import LOAD, MAIN, VIEW, save
 from mprofile._account import CLASSES, Account
 from mprofile._books import Books, rss_lines
+from mprofile._format import SnapshotError
 from mprofile._ids import read_heap
 from mprofile._merge import merge
 from mprofile._sums import sum_sites
@@ -43,7 +46,7 @@ def accounts(tmp_path: Any, *programs: Program) -> Books:
     heaps = [read_heap(path) for path in paths]
     books = Books(heaps)
     parts, _ = merge(heaps)
-    books.close(parts, [sum_sites(heap) for heap in parts], Glyphs())
+    books.close(parts, Glyphs())
     for account in books.accounts + [books.total]:
         if account:
             assert sum(item.bytes for item in account.items) == pytest.approx(account.rss)
@@ -321,3 +324,112 @@ def test_without_pss_there_is_no_total(tmp_path: Any) -> None:
     books = accounts(tmp_path, *programs)
     assert books.total is None and books.short() == []
     assert any(line.startswith("No total") for line in rss_lines(books, 80, Glyphs()))
+
+
+def block(
+    program: Program, size: int, line: int, domain: str, pages: Optional[Tuple[int, int, int]]
+) -> None:
+    address = 0x10000000 * line
+    program.block(size, [("app.py", line, "f", 1)], domain=domain, address=address)
+    if pages is not None:
+        program.resident.append((address, *pages))
+
+
+def test_what_is_resident_was_asked(tmp_path: Any) -> None:
+    """Of large blocks what has memory counts, whatever their kind; and decides which lines are named."""
+    program = process(300 * MIB)
+    block(program, 400 * MIB, 1, "malloc", (0, 0, 0))
+    block(program, 200 * MIB, 2, "mmap", (200 * MIB, 0, 0))
+    block(program, 50 * MIB, 3, "malloc", (40 * MIB, 0, 0))
+    block(program, 20 * MIB, 4, "malloc", (30 * MIB, 0, 0))  # pages of a neighbour
+    account, verdict = one(tmp_path, program)
+    found = sizes(account)
+    assert found["native_malloc"] == 60 * MIB and found["mapped"] == 200 * MIB
+    assert account.item("native_malloc").untouched == 410 * MIB and not account.item("mapped").untouched
+    assert verdict.kind == "native"
+    assert [place.text for place in verdict.places] == ["app.py:2", "app.py:3", "app.py:4"]
+    assert sum(place.share for place in verdict.places) == pytest.approx(1)
+
+
+def test_shared_mappings_are_shared_memory(tmp_path: Any) -> None:
+    program = process(300 * MIB)
+    status = program.proc[0][1] + "RssShmem:\t%d kB\n" % (200 << 10)
+    program.proc[0] = (program.proc[0][0], status)
+    block(program, 500 * MIB, 1, "mmap", (0, 0, 200 * MIB))
+    block(program, 50 * MIB, 2, "mmap", (50 * MIB, 0, 0))
+    account, verdict = one(tmp_path, program)
+    found = sizes(account)
+    assert found["mapped"] == 50 * MIB and found["shared"] == 200 * MIB
+    assert account.item("mapped").untouched == 300 * MIB
+    assert verdict.kind == "shared" and [place.text for place in verdict.places] == ["app.py:1"]
+
+
+@pytest.mark.parametrize("dirty, real", [(None, 1.0), (0, 0.0), (30, 0.25), (500, 1.0)])
+def test_pages_of_zeroes_are_no_memory(tmp_path: Any, dirty: Optional[int], real: float) -> None:
+    """What looks shared since a fork, and is more than the kernel says is shared, was only read."""
+    program = process(300 * MIB)
+    if dirty is not None:
+        program.proc.append(("/proc/self/smaps_rollup", "Shared_Dirty:\t%d kB\n" % (dirty << 10)))
+    block(program, 120 * MIB, 1, "malloc", (0, 120 * MIB, 0))
+    account, _ = one(tmp_path, program)
+    assert sizes(account)["native_malloc"] == 120 * MIB * real
+
+
+def test_tiny_native_blocks_are_what_malloc_takes_for_them(tmp_path: Any) -> None:
+    program = process(100 * MIB, rate=1 << 10)
+    for number in range(2000):
+        program.block(1, [("app.py", 1, "f", 1)], domain="malloc", address=number + 1)
+    program.block(5 * MIB, [("app.py", 2, "f", 1)], domain="malloc", address=0x1000010)
+    account, verdict = one(tmp_path, program)
+    rounding = account.item("native_rounding")
+    assert rounding.bytes == pytest.approx(2000 * 1024.5 * 31 + 4096, rel=0.001)
+    assert rounding.error == pytest.approx(rounding.bytes / 2000**0.5, rel=0.01)
+    assert verdict.kind == "native" and verdict.places[0].text == "app.py:1"
+    assert any("malloc adds to blocks" in text for text in verdict.sentences)
+
+
+def test_blocks_with_mappings_of_their_own_are_not_kept(tmp_path: Any) -> None:
+    """What malloc had in use in its heaps is compared with what is live in them; and what the process
+    gave back since its peak it does not keep."""
+    asked = {"malloc.clock_ms": 2000, "malloc.used": 10 * MIB, "malloc.mapped": 50 * MIB, "malloc.free": 0}
+    program = process(100 * MIB, clock_ms=3000, peak_clock_ms=1000, **asked)
+    program.block(MIB, [LOAD, MAIN], domain="malloc", address=0x100000)  # in a heap
+    program.block(30 * MIB, [LOAD, MAIN], domain="malloc", address=0x200010)  # mapped alone
+    found = sizes(one(tmp_path, program)[0])
+    assert found["malloc_kept"] == pytest.approx(9 * MIB, rel=0.01)
+
+    program = process(100 * MIB, peak_bytes=80 * MIB)
+    status = program.proc[0][1] + "VmHWM:\t%d kB\n" % (130 << 10)
+    program.proc[0] = (program.proc[0][0], status)
+    for _ in range(8000):
+        program.block(10 << 10, [LOAD, MAIN], domain="malloc")
+    sums = program.sites[program.live[0][3]]
+    program.live, program.types = program.live[:100], program.types[:100]
+    assert sums[7] == 8000 * 10 << 10
+    found = sizes(one(tmp_path, program)[0])
+    assert found["malloc_kept"] == 80 * MIB - (1000 << 10) - 30 * MIB
+
+
+def test_data_of_libraries_and_copies_of_workers(tmp_path: Any) -> None:
+    program = process(60 * MIB, **{"files.written": 40 * MIB, "files.inherited": 0})
+    account, verdict = one(tmp_path, program)
+    assert sizes(account)["data"] == 40 * MIB and verdict.kind == "data"
+    assert "data of libraries" not in possible(account)
+    programs = workers(shared=10 << 10)
+    for program in programs:
+        name, text = program.proc[1]
+        program.proc[1] = (name, text + "Shared_Dirty:\t%d kB\n" % (5 << 10))
+    books = accounts(tmp_path, *programs)
+    assert books.total and 50 * MIB < books.total.item("copied").bytes < 70_000_000
+
+
+def test_a_section_that_says_more_rows_than_it_has(tmp_path: Any) -> None:
+    program = process(60 * MIB)
+    block(program, 40 * MIB, 1, "malloc", (MIB, 0, 0))
+    known = {0x10000000: (MIB, 0, 0)}
+    assert read_heap(save(tmp_path / "a.bin", program.bytes())).resident == known
+    bad = sw.section(b"RESI", struct.pack("<IIQ", 2**32 - 1, 0, 0))
+    path = save(tmp_path / "b.bin", sw.finish([*program.sections(), bad]))
+    with pytest.raises(SnapshotError, match="RESI"):
+        read_heap(path)
+    assert read_heap(path, salvage=True).resident == known

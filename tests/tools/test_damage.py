@@ -42,7 +42,7 @@ def report(heap: Heap) -> None:
     """Make every kind of report; check that no line could drive a terminal."""
     sums = [sum_sites(heap)]
     books = Books([heap])
-    books.close([heap], sums, Glyphs())
+    books.close([heap], Glyphs())
     lines = list(HeadReport(80, Glyphs()).lines([heap], sums, books.short()))
     lines += rss_lines(books, 80, Glyphs())
     for query in QUERIES:

@@ -12,10 +12,11 @@ free:
                                         from the difference, or from what was live at the peak
 
 What is live is not always resident: pages of a large block exist from when they are first touched.
-So the items can add up to more than the RSS. The excess is taken out of what is likeliest
-untouched: mappings (numpy's BLAS alone maps 100 MB that it may never use), then large blocks, then
-what is free; a rest within the estimates' errors stays, as a negative last item. No verdict counts
-on memory that may be the cause.
+The kernel told what large blocks have; what they have not is `untouched`, and no part of an item.
+Where it was not asked, and of what is free, some may not be resident: then the items can add up to
+more than the RSS. The excess is taken out of what is likeliest untouched: mappings, then large
+blocks, then what is free; a rest within the estimates' errors stays, as a negative last item. No
+verdict counts on memory that may be the cause.
 
 Invariants: the items add up to the RSS; an item that cannot be known is not there.
 """
@@ -27,19 +28,27 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 from ._heap import Heap
 from ._kernel import Kernel
+from ._resident import inherited_share
 from ._usage import ARENAS, INTERPRETER, MALLOC, MAPPED, Usage, allocator_of, peak_of, pool_bytes
 from ._weights import standard_error
 
 FACT, ESTIMATE, INFERRED, REST = "fact", "estimate", "inferred", "rest"
 #: Which items make up a class of the summary, and of the verdict.
 CLASSES = {
-    "python": ("python_arenas", "python_interpreter", "python_malloc"),
-    "native": ("native_malloc", "mapped"),
+    "python": (
+        "python_arenas",
+        "arenas_rounding",
+        "python_interpreter",
+        "python_malloc",
+        "python_rounding",
+    ),
+    "native": ("native_malloc", "native_rounding", "mapped"),
     "free": ("arenas_free", "malloc_free", "malloc_kept", "interpreter_kept", "interpreter_free"),
     "files": ("files",),
+    "data": ("data",),
+    "copied": ("copied",),
     "shared": ("shared",),
     "profiler": ("profiler",),
-    "rounding": ("arenas_rounding", "malloc_rounding"),
     "stack": ("stack", "thread_stacks", "frames"),
     "unexplained": ("unexplained",),
 }
@@ -47,6 +56,7 @@ CLASSES = {
 
 #: An excess is taken out where it is more than this share of the RSS and the errors can be.
 _EXCESS_MIN = 0.02
+_ROUNDING = ("python_rounding", "native_rounding")
 _TAKEN_OUT = ("mapped", "native_malloc", "python_malloc", "malloc_free", "arenas_free")
 
 
@@ -58,8 +68,10 @@ class Item:
     kind: str = FACT
     #: Bytes of it that may not be resident.
     doubtful: float = 0.0
-    #: Bytes that were counted, and are taken out again as not resident.
+    #: Bytes that were asked for and are not resident, so no part of it; and those of them that are
+    #: so by a guess.
     untouched: float = 0.0
+    guessed: float = 0.0
 
 
 @dataclass
@@ -93,6 +105,9 @@ class Account:
     page_tables: Optional[int] = None
     processes: int = 1
 
+    #: What libraries and private mappings of files have written is an item.
+    data_known: bool = False
+
     @property
     def stacks_unknown(self) -> int:
         """How many threads' stacks may be in what is not explained."""
@@ -121,6 +136,7 @@ class Account:
             parts[0].kind,
             sum(part.doubtful for part in parts),
             sum(part.untouched for part in parts),
+            sum(part.guessed for part in parts),
         )
 
     def settle(self) -> None:
@@ -132,17 +148,22 @@ class Account:
             balanced.add("python_interpreter")
         if "malloc_kept" in keys and not self.clipped and not self.from_peak:
             balanced |= {"python_malloc", "native_malloc"}
-        errors = [i.error for i in self.items if i.kind == ESTIMATE and i.key not in balanced]
+        if "malloc_kept" in keys and not self.clipped and not self.from_peak:
+            balanced |= {"python_rounding", "native_rounding"}
+        estimates = [i for i in self.items if i.kind == ESTIMATE or i.key in _ROUNDING]
+        errors = [i.error for i in estimates if i.key not in balanced]
         error = standard_error(sum(e**2 for e in errors))
         self.overflow = max(-rest, 0.0)
         excess = self.overflow if self.overflow > 2 * error + _EXCESS_MIN * self.rss else 0.0
         error = 0.0 if excess else error
         for key in _TAKEN_OUT:
             item = self.item(key)
-            item.untouched = min(item.doubtful, excess)
-            item.bytes -= item.untouched
-            excess -= item.untouched
-            rest += item.untouched
+            part = min(item.doubtful, excess, item.bytes)
+            item.guessed = part
+            item.untouched += part
+            item.bytes -= part
+            excess -= part
+            rest += part
         self.add("unexplained", rest, error, REST)
 
 
@@ -176,6 +197,11 @@ def make_account(heap: Heap, usage: Usage) -> Optional[Account]:
         value = kernel[name]
         if value is not None:
             account.add(key, value)
+    written = head.number("files.written")
+    account.data_known = written is not None
+    if written:
+        inherited = head.number("files.inherited") or 0.0
+        account.add("data", written + inherited * inherited_share(heap))
     account.stacks_known = head.integer("stacks.threads")
     if account.stacks_known:
         account.add("thread_stacks", head.number("stacks.bytes") or 0.0)
@@ -233,17 +259,19 @@ def _live(account: Account, usage: Usage, arenas: Optional[Item]) -> None:
     ):
         one = usage.of(python, served)
         if one.bytes:
-            item = account.add(key, one.bytes, standard_error(one.bytes_var), ESTIMATE)
-            item.doubtful = one.bytes if served == MAPPED else one.big
+            item = account.add(key, one.resident, standard_error(one.resident_var), ESTIMATE)
+            item.untouched, item.doubtful = one.untouched, one.unknown
+        more = one.taken - one.bytes
+        if served == MALLOC and more > 0:
+            error = standard_error(one.rounding_var)
+            account.add("python_rounding" if python else "native_rounding", more, error, INFERRED)
 
 
 def _malloc(account: Account, heap: Heap, usage: Usage) -> Optional[float]:
     """What else malloc holds; returns what is neither live in it nor said to be free."""
     head = heap.head
     parts = [usage.of(python, MALLOC) for python in (True, False)]
-    live = sum(part.bytes for part in parts)
-    taken = sum(part.taken for part in parts)
-    account.add("malloc_rounding", max(taken - live, 0.0), 0.0, INFERRED)
+    taken = sum(part.taken - part.own_mappings for part in parts)
     asked, clock = head.integer("malloc.clock_ms"), head.integer("clock_ms")
     used, free = head.number("malloc.used"), head.number("malloc.free")
     if asked is None or clock is None or used is None or free is None:
@@ -251,15 +279,16 @@ def _malloc(account: Account, heap: Heap, usage: Usage) -> Optional[float]:
     account.malloc_age = max(clock - asked, 0) / 1000
     account.malloc_top = min(head.number("malloc.top") or 0.0, free)
     account.add("malloc_free", free).doubtful = free
-    return used + (head.number("malloc.mapped") or 0.0) - taken - usage.rounded[1]
+    return used - taken - usage.rounded[1]
 
 
 def _kept(account: Account, heap: Heap, usage: Usage, unaccounted: Optional[float]) -> None:
     """What was freed and is still resident, as far as nothing else explains the rest.
 
-    What malloc had in use when it was asked, and is not live, was freed since. If it was asked
-    before the peak, or not at all, then what was live in it at the peak tells; mimalloc is never
-    asked: its regions tell, where the library knew them.
+    What malloc had in use in its heaps when it was asked, and is not live, was freed since. If it
+    was asked before the peak, or not at all, then what was live in it at the peak tells, less what
+    the process has given back since its size was highest; mimalloc is never asked: its regions
+    tell, where the library knew them. Blocks with mappings of their own are not kept when freed.
     """
     head = heap.head
     asked, peak_clock = head.integer("malloc.clock_ms"), head.integer("peak_clock_ms")
@@ -272,7 +301,10 @@ def _kept(account: Account, heap: Heap, usage: Usage, unaccounted: Optional[floa
         kept = (unaccounted or 0.0) if served == MALLOC else 0.0
         if served == INTERPRETER or asked is None or asked < (peak_clock or 0):
             peak, peak_var = peak_of(heap, served)
-            more = peak - sum(one.bytes for one in live)
+            more = peak - sum(one.bytes - one.own_mappings for one in live)
+            if account.peak_bytes is not None:
+                freed = account.peak_bytes - sum(one.bytes for one in usage.sums.values())
+                more = min(more, freed - max((account.highest or 0.0) - account.rss, 0.0))
             if more > kept:
                 kept, variance = more, variance + peak_var
                 account.from_peak = True
@@ -282,11 +314,27 @@ def _kept(account: Account, heap: Heap, usage: Usage, unaccounted: Optional[floa
             account.clipped = account.clipped or kept > room
 
 
-def add_up(accounts: Sequence[Account], usage: Usage) -> Optional[Account]:
+def _copied(total: Account, accounts: Sequence[Account], inherited: Sequence[float]) -> None:
+    """What workers inherited, counted in the process it was inherited from, and wrote to since."""
+    copied = 0.0
+    for account, live in zip(accounts, inherited):
+        anonymous, shared = account.pages.get("Anonymous"), account.pages.get("Shared_Dirty")
+        if anonymous and shared is not None:
+            copied += live * max(1 - shared / anonymous, 0.0)
+    room = total.rss - sum(item.bytes for item in total.items)
+    if min(copied, room) > 0:
+        total.add("copied", min(copied, room), 0.0, INFERRED)
+
+
+def add_up(
+    accounts: Sequence[Account], usage: Usage, inherited: Sequence[float]
+) -> Optional[Account]:
     """All processes together, by Pss: a page that several share is counted once.
 
     Live blocks are those of the merged snapshots, where a block counts once; the rest of anonymous
-    memory is scaled by what of it is not shared. None where the kernel did not say Pss.
+    memory is scaled by what of it is not shared. *inherited* is how much each process has live that
+    another one counts: of that, what is not shared any more was copied. None where the kernel did
+    not say Pss.
     """
     if not all(account.pages.get("Pss") and account.pages.get("Rss") for account in accounts):
         return None
@@ -303,7 +351,9 @@ def add_up(accounts: Sequence[Account], usage: Usage) -> Optional[Account]:
     small = usage.of(True, ARENAS)
     arenas = Item("python_arenas", small.bytes, standard_error(small.bytes_var), ESTIMATE)
     _live(total, usage, arenas if small.bytes else None)
-    live_keys = {key for name in ("python", "native") for key in CLASSES[name]}
+    total.data_known = all(account.data_known for account in accounts)
+    live_keys = {"python_arenas", "python_interpreter", "python_malloc", "native_malloc", "mapped"}
+    live_keys |= set(_ROUNDING)
     kinds = {"files": ("Pss_File", "RssFile"), "shared": ("Pss_Shmem", "RssShmem")}
     order: Dict[str, Item] = {}
     for account in accounts:
@@ -322,6 +372,7 @@ def add_up(accounts: Sequence[Account], usage: Usage) -> Optional[Account]:
             into.doubtful += item.doubtful * scale
             into.error = standard_error(into.error**2 + (item.error * scale) ** 2)
     total.items += order.values()
+    _copied(total, accounts, inherited)
     for key in ("Pss", "Rss", "Shared_Dirty", "Shared_Clean", "Private_Dirty", "Private_Clean"):
         total.pages[key] = sum(account.pages.get(key, 0) for account in accounts)
     total.settle()

@@ -26,11 +26,14 @@ _LABELS = {
     "interpreter_kept": "freed, and kept by mimalloc",
     "interpreter_free": "free inside mimalloc, and its rounding",
     "arenas_rounding": "pymalloc's rounding and headers",
-    "malloc_rounding": "malloc's rounding and headers",
+    "python_rounding": "malloc's rounding and headers, Python's blocks",
+    "native_rounding": "malloc's rounding and headers, native blocks",
     "frames": "stacks of Python frames",
     "stack": "main thread's stack",
     "thread_stacks": "stacks of other threads",
     "files": "mapped files: libraries and the program's own",
+    "data": "data of libraries, and of files mapped privately",
+    "copied": "copies of what was inherited by fork",
     "shared": "shared memory",
     "profiler": "the profiler",
     "unexplained": "unexplained",
@@ -119,12 +122,18 @@ class AccountReport:
                 "The estimate of %s objects was above what %s, which is known: it is cut to that."
                 % (("small", "the arenas hold") if small else ("Python", "mimalloc has resident"))
             )
-        untouched = sum(item.untouched for item in account.items)
-        if untouched:
+        guessed = sum(item.guessed for item in account.items)
+        untouched = sum(item.untouched for item in account.items) - guessed
+        if untouched > _WORTH_WORDS * account.rss:
+            yield (
+                "%s was asked for and has no memory, as nobody has written to it: it is live in "
+                "other reports, and is not counted here." % bytes_text(untouched)
+            )
+        if guessed:
             yield (
                 "%s that was counted cannot be resident. It is taken out of what is likeliest not "
                 "to be touched: mappings, then large blocks, then what is free."
-                % bytes_text(untouched)
+                % bytes_text(guessed)
             )
         if rest.bytes < 0:
             reasons = "blocks whose pages nobody has touched (numpy.zeros, calloc, mmap), pages "
@@ -193,8 +202,9 @@ def account_line(account: Account) -> str:
     ]
     for name, words in (
         ("free", "free in allocators"),
-        ("rounding", "rounding"),
         ("files", "files"),
+        ("data", "data of libraries"),
+        ("copied", "copied since a fork"),
         ("shared", "shared memory"),
         ("profiler", "profiler"),
         ("stack", "stack"),

@@ -14,7 +14,6 @@ from typing import Dict, Iterator, List, Optional, Sequence
 from ._account import Account, add_up, make_account
 from ._accountreport import AccountReport, account_line, process_title, total_title
 from ._heap import Heap
-from ._sums import Sums
 from ._text import Glyphs, printable, shortened
 from ._usage import Usage, measure
 from ._verdict import Verdict, judge, places_of
@@ -31,24 +30,28 @@ class Books:
         self.total: Optional[Account] = None
         self.verdict: Optional[Verdict] = None
 
-    def close(self, heaps: Sequence[Heap], sums: Sequence[Sums], glyphs: Glyphs) -> None:
+    def close(self, heaps: Sequence[Heap], glyphs: Glyphs) -> None:
         pm = glyphs.plus_minus
         self.heaps = list(heaps)
-        for heap, one in zip(heaps, sums):
+        for heap in heaps:
             account = make_account(heap, self._usage[id(heap)])
             self.accounts.append(account)
-            places = places_of([(heap, one)])
+            places = places_of([(heap, self._usage[id(heap)])])
             self.verdicts.append(judge(account, places, pm) if account else None)
         known = [account for account in self.accounts if account]
         if len(heaps) == 1:
             self.total, self.verdict = self.accounts[0], self.verdicts[0]
         elif len(known) == len(heaps):
-            usage = Usage()
+            usage, inherited, parts = Usage(), [], []
             for heap in heaps:
-                usage.add(measure(heap) if heap.counted_elsewhere else self._usage[id(heap)])
-            self.total = add_up(known, usage)
+                before = self._usage[id(heap)]
+                after = measure(heap) if heap.counted_elsewhere else before
+                usage.add(after)
+                inherited.append(max(before.resident - after.resident, 0.0))
+                parts.append((heap, after))
+            self.total = add_up(known, usage, inherited)
             if self.total:
-                self.verdict = judge(self.total, places_of(list(zip(heaps, sums))), pm)
+                self.verdict = judge(self.total, places_of(parts), pm)
 
     def short(self) -> List[str]:
         """The account and the verdict, a line each, for the head of a report."""

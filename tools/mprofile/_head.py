@@ -22,7 +22,7 @@ KNOWN_KEYS = frozenset(
     "machine python python.build python.abi python.alloc python.stacks python.free rate frames "
     "samples peak_bytes peak_var peak_clock_ms own_bytes native arena_bytes malloc.served_by "
     "malloc.counted malloc.system malloc.mapped malloc.used malloc.free malloc.top malloc.clock_ms "
-    "stacks.bytes stacks.threads mimalloc.bytes".split()
+    "stacks.bytes stacks.threads mimalloc.bytes files.written files.inherited".split()
 )
 
 

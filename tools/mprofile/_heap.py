@@ -154,6 +154,9 @@ class Heap:
     #: Names of native functions as they were written, where a tool knew them.
     demangled: Dict[str, str] = field(default_factory=dict)
     proc: Dict[str, str] = field(default_factory=dict)
+    #: Of large live samples, by address: bytes resident of this process alone, copied at need
+    #: since a fork (or zeroes), and of shared mappings. What is not there was not asked for.
+    resident: Dict[int, Tuple[int, int, int]] = field(default_factory=dict)
     #: The writer could tell types.
     has_types: bool = False
     domain_names: Sequence[str] = DOMAIN_NAMES

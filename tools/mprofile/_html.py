@@ -33,6 +33,7 @@ import zlib
 from array import array
 from typing import Any, Dict, List, Sequence, Tuple
 
+from ._account import CLASSES
 from ._accountreport import _LABELS, account_json
 from ._agebins import age_limits, run_length
 from ._books import Books
@@ -206,6 +207,7 @@ def _account(books: Books) -> Any:
         "bytes": account["bytes"],
         "items": account["items"],
         "labels": _LABELS,
+        "classes": {key: name for name, keys in CLASSES.items() for key in keys},
         "short": printable(books.verdict.short) if books.verdict else "",
     }
 

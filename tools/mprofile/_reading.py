@@ -68,7 +68,7 @@ def make_reading(
     books = Books(newest)
     parts, notes = merge(newest)
     sums = [sum_sites(heap) for heap in parts]
-    books.close(parts, sums, glyphs)
+    books.close(parts, glyphs)
     before, more = merge(old)
     return Reading(
         query,

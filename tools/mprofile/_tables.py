@@ -123,6 +123,7 @@ class Tables:
             "RATE": self._rate,
             "LINE": self._line,
             "PROC": self._proc,
+            "RESI": self._resident,
         }
         first = True
         for section in container.sections():
@@ -202,6 +203,11 @@ class Tables:
         for column, (begin, end) in zip(live.columns(), places):
             column.frombytes(data[begin:end])
         return True
+
+    def _resident(self, payload: Payload, section: Section) -> None:
+        rows, _ = payload.pair()
+        address, own, copied, shared = (payload.column("Q", rows) for _ in range(4))
+        self.heap.resident.update(zip(address, zip(own, copied, shared)))
 
     def _rate(self, payload: Payload, section: Section) -> None:
         self._once(payload, section)

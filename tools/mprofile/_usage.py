@@ -3,7 +3,10 @@
 
 Bytes are what was asked for; an allocator gives more. pymalloc cuts pools into equal blocks of 16
 bytes' multiples; glibc's malloc puts 8 bytes before each block and rounds to 16, and to whole pages
-where a block is a mapping of its own. Both are computed here, from sizes and weights.
+where a block is a mapping of its own. Both are computed here, from sizes and weights. And what was
+asked for may have no memory yet (`_resident.py`).
+
+A site's footprint is what its blocks have resident, rounding and all.
 
 Invariants: a live sample is counted in one class; the weights are `_weights.py`'s.
 """
@@ -11,21 +14,22 @@ Invariants: a live sample is counted in one class; the weights are `_weights.py`
 from __future__ import annotations
 
 from collections import Counter
-from typing import Counter as Counts
-from typing import Dict, Mapping, Sequence, Tuple
+from typing import Dict, Mapping, Tuple
 
 from ._heap import Heap
 from ._kernel import Kernel
+from ._resident import BIG_MIN, large_blocks
+from ._sums import Sums
 from ._weights import WeightCache
 
 _CHUNK = 1 << 16
 #: pymalloc serves requests of up to so many bytes, debug hooks' own included.
 SMALL_MAX = 512
 _DEBUG_BYTES = 24
+#: Where in its page a block begins that glibc's malloc has mapped for it alone.
+_MAPPED_AT = 16
 #: What a small block is that was sampled where the free of Python objects is not hooked.
 _ROUNDED_CHUNK = 528
-#: Blocks from here on may lie on pages that nobody has touched yet.
-BIG_MIN = 64 << 10
 _MAPPED_MIN = 128 << 10
 _POOL_HEADER = 48
 _PAGE = 4096
@@ -40,20 +44,43 @@ ARENAS, MALLOC, INTERPRETER, MAPPED = "arenas", "malloc", "interpreter", "mapped
 class Sum:
     """The live bytes of one class, and what they take of their allocator's memory."""
 
-    __slots__ = ("bytes", "bytes_var", "taken", "big")
+    __slots__ = (
+        "bytes",
+        "bytes_var",
+        "taken",
+        "rounding_var",
+        "own_mappings",
+        "unknown",
+        "untouched",
+        "shared",
+        "resident_var",
+    )
 
     def __init__(self) -> None:
+        #: What was asked for, and its variance.
         self.bytes = 0.0
         self.bytes_var = 0.0
+        #: With what the allocator adds; and the variance of what it adds.
         self.taken = 0.0
-        #: Of the bytes, those in blocks that may be untouched.
-        self.big = 0.0
+        self.rounding_var = 0.0
+        #: Of what is taken, that in blocks which malloc has mapped for them alone.
+        self.own_mappings = 0.0
+        #: Of the bytes, those that may be untouched and were not asked about.
+        self.unknown = 0.0
+        #: Of the bytes, those that are not resident, and those of shared mappings.
+        self.untouched = 0.0
+        self.shared = 0.0
+        #: The variance of those that are resident.
+        self.resident_var = 0.0
+
+    @property
+    def resident(self) -> float:
+        """Bytes that have memory, of this process."""
+        return self.bytes - self.untouched - self.shared
 
     def add(self, other: Sum) -> None:
-        self.bytes += other.bytes
-        self.bytes_var += other.bytes_var
-        self.taken += other.taken
-        self.big += other.big
+        for name in Sum.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class Usage:
@@ -63,11 +90,20 @@ class Usage:
         self.sums: Dict[Tuple[bool, str], Sum] = {}
         #: Small blocks that are larger in memory because they were sampled: (bytes, chunks).
         self.rounded = (0.0, 0.0)
+        #: Footprints by site: bytes resident, and bytes of shared mappings.
+        self.private = Sums(0)
+        self.shared = Sums(0)
 
     def of(self, python: bool, served_by: str) -> Sum:
         return self.sums.setdefault((python, served_by), Sum())
 
+    @property
+    def resident(self) -> float:
+        """All live bytes that have memory, of this process."""
+        return sum(one.resident for one in self.sums.values())
+
     def add(self, other: Usage) -> None:
+        """Add the sums by class; footprints belong to one process."""
         for key, value in other.sums.items():
             self.sums.setdefault(key, Sum()).add(value)
         self.rounded = (
@@ -106,54 +142,97 @@ def domains_of_mimalloc(heap: Heap) -> Tuple[str, ...]:
 
 
 def measure(heap: Heap) -> Usage:
-    usage = Usage()
+    meter = _Meter(heap)
     live = heap.live
-    weights = [WeightCache(rate) for rate in heap.rates]
-    domain_of = heap.sites.domain.__getitem__
-    rows: Counts[Tuple[int, int, int]] = Counter()
     for start in range(0, len(live), _CHUNK):
         end = start + _CHUNK
-        sites = map(domain_of, live.site[start:end])
-        rows.update(zip(sites, live.size[start:end], live.rate[start:end]))
-        if len(rows) > _CHUNK:
-            _weigh(heap, usage, rows, weights)
-            rows.clear()
-    _weigh(heap, usage, rows, weights)
-    return usage
+        sizes = live.size[start:end]
+        meter.small(Counter(zip(live.site[start:end], sizes, live.rate[start:end])))
+    for row, private, shared, unknown in large_blocks(heap):
+        size, address = live.size[row], live.address[row]
+        alone = size >= _MAPPED_MIN and address % _PAGE == _MAPPED_AT
+        meter.large(live.site[row], size, live.rate[row], private, shared, unknown, alone)
+    return meter.usage
 
 
-def _weigh(
-    heap: Heap,
-    usage: Usage,
-    rows: Mapping[Tuple[int, int, int], int],
-    weights: Sequence[WeightCache],
-) -> None:
-    allocator, pool = allocator_of(heap), pool_bytes(heap)
-    debug = _DEBUG_BYTES if (heap.head.text("python.alloc") or "").endswith("_debug") else 0
-    theirs = domains_of_mimalloc(heap) if allocator == "mimalloc" else ()
-    unhooked = heap.head.text("python.free") == "unhooked"
-    for (domain, size, rate), times in rows.items():
-        name = heap.domain_names[domain]
-        w, ws, _, vs = weights[rate][size]
+class _Meter:
+    """Adds live samples to a `Usage`."""
+
+    def __init__(self, heap: Heap) -> None:
+        self.usage = Usage()
+        sites = len(heap.sites.node)
+        self.usage.private, self.usage.shared = Sums(sites), Sums(sites)
+        self.names = [heap.domain_names[domain] for domain in heap.sites.domain]
+        self.weights = [WeightCache(rate) for rate in heap.rates]
+        self.allocator, self.pool = allocator_of(heap), pool_bytes(heap)
+        alloc = heap.head.text("python.alloc") or ""
+        self.debug = _DEBUG_BYTES if alloc.endswith("_debug") else 0
+        self.theirs = domains_of_mimalloc(heap) if self.allocator == "mimalloc" else ()
+        self.unhooked = heap.head.text("python.free") == "unhooked"
+
+    def small(self, rows: Mapping[Tuple[int, int, int], int]) -> None:
+        """Samples by (site, size, rate); large ones among them are passed over."""
+        for (site, size, rate), times in rows.items():
+            if size >= BIG_MIN:
+                continue
+            w, ws, v, vs = self.weights[rate][size]
+            one, served, taken = self._class_of(site, size)
+            one.bytes += times * ws
+            one.bytes_var += times * vs
+            one.resident_var += times * vs
+            one.taken += times * w * taken
+            one.rounding_var += times * v * (taken - size) ** 2
+            if served == MAPPED:
+                one.unknown += times * ws
+            if served == ARENAS and self.unhooked:
+                # The sampled block itself is in malloc's heap, and larger there.
+                one.taken -= times * taken
+                octets, chunks = self.usage.rounded
+                self.usage.rounded = (octets + times * size, chunks + times * _ROUNDED_CHUNK)
+            self._footprint(self.usage.private, site, times * w * taken, times * v * taken**2)
+
+    def large(
+        self,
+        site: int,
+        size: int,
+        rate: int,
+        private: float,
+        shared: float,
+        unknown: bool,
+        alone: bool,
+    ) -> None:
+        w, ws, v, vs = self.weights[rate][size]
+        one, served, taken = self._class_of(site, size)
+        one.bytes += ws
+        one.bytes_var += vs
+        one.resident_var += v * private**2
+        one.taken += w * taken
+        one.rounding_var += v * (taken - size) ** 2
+        one.own_mappings += w * taken if alone and served == MALLOC else 0.0
+        one.unknown += ws if unknown else 0.0
+        one.untouched += w * (size - private - shared)
+        one.shared += w * shared
+        self._footprint(self.usage.private, site, w * private, v * private**2)
+        self._footprint(self.usage.shared, site, w * shared, v * shared**2)
+
+    def _class_of(self, site: int, size: int) -> Tuple[Sum, str, float]:
+        """Its class, who serves it, and how much its allocator takes for it."""
+        name = self.names[site]
         python = name in PYTHON_DOMAINS
-        served = MAPPED if name == "mmap" else MALLOC
-        more = size + debug if python else size
-        taken = float(malloc_chunk(more))
-        if name in theirs:
+        more = size + self.debug if python else size
+        served, taken = MALLOC, float(malloc_chunk(more))
+        if name == "mmap":
+            served, taken = MAPPED, float((size + _PAGE - 1) // _PAGE * _PAGE)
+        elif name in self.theirs:
             served = INTERPRETER
-        elif name in ("obj", "mem") and allocator == "pymalloc" and more <= SMALL_MAX:
-            served, taken = ARENAS, pymalloc_block(more, pool)
-        one = usage.of(python, served)
-        one.bytes += times * ws
-        one.bytes_var += times * vs
-        one.taken += times * w * taken
-        if size >= BIG_MIN:
-            one.big += times * ws
-        if served == ARENAS and unhooked:
-            # The sampled block itself is in malloc's heap, and larger there.
-            one.taken -= times * taken
-            octets, chunks = usage.rounded
-            usage.rounded = (octets + times * size, chunks + times * _ROUNDED_CHUNK)
+        elif name in ("obj", "mem") and self.allocator == "pymalloc" and more <= SMALL_MAX:
+            served, taken = ARENAS, pymalloc_block(more, self.pool)
+        return self.usage.of(python, served), served, taken
+
+    def _footprint(self, sums: Sums, site: int, octets: float, variance: float) -> None:
+        if octets:
+            sums.bytes[site] += octets
+            sums.bytes_var[site] += variance
 
 
 def malloc_chunk(size: int) -> int:
@@ -172,7 +251,8 @@ def pymalloc_block(size: int, pool: int) -> float:
 def peak_of(heap: Heap, served_by: str) -> Tuple[float, float]:
     """Bytes, and their variance, that malloc or the interpreter had live at the process's peak.
 
-    Sites know no sizes but their mean: one whose blocks are small on average is pymalloc's.
+    Sites know no sizes but their mean: one whose blocks are small on average is pymalloc's, and one
+    whose blocks are large had mappings of their own, which went back when they were freed.
     """
     allocator, sites = allocator_of(heap), heap.sites
     theirs = domains_of_mimalloc(heap) if allocator == "mimalloc" else ()
@@ -180,9 +260,11 @@ def peak_of(heap: Heap, served_by: str) -> Tuple[float, float]:
     columns = (sites.peak_bytes, sites.peak_bytes_var, sites.alloc_bytes, sites.alloc_blocks)
     for domain, peak, peak_var, size, blocks in zip(sites.domain, *columns):
         name = heap.domain_names[domain]
-        served = MAPPED if name == "mmap" else MALLOC
+        served = MALLOC
         if name in theirs:
             served = INTERPRETER
+        elif name == "mmap" or (blocks and size >= _MAPPED_MIN * blocks):
+            served = MAPPED
         elif name in ("obj", "mem") and allocator == "pymalloc" and size <= SMALL_MAX * blocks:
             served = ARENAS
         if served == served_by:

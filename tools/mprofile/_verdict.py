@@ -21,11 +21,11 @@ from typing import Callable, Dict, FrozenSet, List, Sequence, Tuple
 
 from ._account import Account, Item
 from ._groups import group
-from ._heap import Heap
+from ._heap import DOMAIN_NAMES, Heap
 from ._sums import Sums
 from ._text import printable
 from ._units import bytes_and_error, bytes_text, duration_text
-from ._usage import PYTHON_DOMAINS
+from ._usage import PYTHON_DOMAINS, Usage
 from ._weights import standard_error
 
 SMALL_RSS = 32 << 20
@@ -43,12 +43,15 @@ _DOMAINS = {
     "python": PYTHON_DOMAINS,
     "native": frozenset(("malloc", "mmap")),
     "malloc": frozenset(("malloc",)),
+    "shared": frozenset(DOMAIN_NAMES),
 }
 _NAMES = {
     "python": "live Python objects",
     "native": "live native memory",
     "free": "memory that was freed, but that the allocators keep",
     "files": "mapped files",
+    "data": "data that was written to private mappings of files",
+    "copied": "copies of what workers inherited",
     "shared": "shared memory",
     "unexplained": "memory that the snapshot does not explain",
 }
@@ -80,12 +83,15 @@ class Verdict:
 PlacesOf = Callable[[str], List[Place]]
 
 
-def places_of(parts: Sequence[Tuple[Heap, Sums]]) -> PlacesOf:
-    """The heaviest lines of `python`, of `native`, or of `malloc`: native without mappings."""
+def places_of(parts: Sequence[Tuple[Heap, Usage]]) -> PlacesOf:
+    """The lines with most resident of `python`, `native`, `malloc` (native without mappings), or
+    in `shared` mappings."""
 
     def places(kind: str) -> List[Place]:
-        domains = _DOMAINS[kind]
-        chosen = [(heap, _only(heap, sums, domains)) for heap, sums in parts]
+        domains, chosen = _DOMAINS[kind], []
+        for heap, usage in parts:
+            footprint = usage.shared if kind == "shared" else usage.private
+            chosen.append((heap, _only(heap, footprint, domains)))
         totals = sorted(group(chosen, "place").values(), key=lambda total: -total.bytes)
         whole = sum(total.bytes for total in totals)
         found = []
@@ -113,7 +119,7 @@ def certain(account: Account, name: str) -> float:
     """The least that a class has of the RSS, as far as the figures can tell."""
     item = account.of(name)
     missing = min(account.overflow, item.doubtful + account.swapped)
-    return item.bytes + item.untouched - _SIGMAS * item.error - missing
+    return item.bytes + item.guessed - _SIGMAS * item.error - missing
 
 
 def judge(account: Account, places: PlacesOf, plus_minus: str) -> Verdict:
@@ -187,18 +193,22 @@ def _python(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: st
 
 
 def _native(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: str) -> None:
-    mapped = account.item("mapped")
+    mapped, rounding = account.item("mapped"), account.item("native_rounding")
     # Lines with mappings that nobody has touched must not outrank those with resident blocks.
-    verdict.places = places("malloc" if mapped.untouched > mapped.bytes else "native")
+    verdict.places = places("malloc" if mapped.guessed > mapped.bytes else "native")
     if mapped.bytes > 0.1 * account.rss:
         text = "%s of it are anonymous mappings" % bytes_text(mapped.bytes)
         if mapped.untouched:
             asked = bytes_text(mapped.bytes + mapped.untouched)
-            text += (
-                ": %s were asked for, more than is resident; the rest is taken to be untouched"
-                % asked
-            )
+            text += ": %s were asked for" % asked
+            if mapped.guessed:
+                text += ", more than is resident; the rest is taken to be untouched"
         verdict.sentences.append(text + ".")
+    if rounding.bytes > 0.1 * account.rss:
+        verdict.sentences.append(
+            "%s of it is what malloc adds to blocks: it gives none less than 32 bytes. Fewer and "
+            "larger blocks would cost less." % figure(rounding, plus_minus)
+        )
 
 
 def _free(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: str) -> None:
@@ -297,7 +307,27 @@ def _files(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: str
     )
 
 
+def _data(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: str) -> None:
+    verdict.sentences.append(
+        "These are pages that were written: variables of libraries, and what was written to files "
+        "mapped privately (numpy.memmap with mode 'c'). They are this process's own. "
+        "/proc/PID/smaps names the files."
+    )
+
+
+def _copied(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: str) -> None:
+    verdict.sentences.append(
+        "Processes share what they inherit by fork until one of them writes; Python writes to an "
+        "object when it counts a reference, and when it collects (inferred)."
+    )
+    verdict.advice += [
+        "gc.freeze() before the fork: the collector leaves alone what is there",
+        "load less before the fork, or in one process that the others ask",
+    ]
+
+
 def _shared(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: str) -> None:
+    verdict.places = places("shared")
     verdict.sentences.append(
         "Shared memory is what multiprocessing.shared_memory, shared mappings and tmpfs hold: it "
         "counts in each process that has touched it. /proc/PID/smaps and /dev/shm name it."
@@ -310,7 +340,9 @@ def _unexplained(account: Account, verdict: Verdict, places: PlacesOf, plus_minu
 
 def possible(account: Account) -> str:
     """What may be in memory that is not explained."""
-    causes = ["data of libraries", "memory mapped by libc or the kernel"]
+    causes = ["memory mapped by libc or the kernel"]
+    if not account.data_known:
+        causes.insert(0, "data of libraries")
     if account.stacks_unknown:
         causes.insert(0, "stacks of other threads (%d)" % account.stacks_unknown)
     if account.allocator == "mimalloc" and not account.item("interpreter_free").bytes:
@@ -325,6 +357,8 @@ _EXPLAIN: Dict[str, Callable[[Account, Verdict, PlacesOf, str], None]] = {
     "native": _native,
     "free": _free,
     "files": _files,
+    "data": _data,
+    "copied": _copied,
     "shared": _shared,
     "unexplained": _unexplained,
 }

@@ -3,11 +3,6 @@
 
 import { bytesAndError, shareText } from "./units.js";
 
-const CLASS = {
-  python_arenas: "python", python_interpreter: "python", python_malloc: "python",
-  native_malloc: "native", mapped: "native",
-  arenas_free: "free", malloc_free: "free", malloc_kept: "free", interpreter_kept: "free",
-};
 const WORTH = 0.002;
 
 const NAMES = {
@@ -30,7 +25,7 @@ export function showAccount(data, { panel, verdict, bar, legend, parts }) {
     return;
   }
   const sums = new Map();
-  const kindOf = (item) => CLASS[item.key] || (NAMES[item.key] ? item.key : "rest");
+  const kindOf = (item) => (NAMES[account.classes[item.key]] ? account.classes[item.key] : "rest");
   const order = [...Object.keys(NAMES), "rest"];
   const items = account.items.filter((item) => Math.abs(item.bytes) > WORTH * account.bytes);
   items.sort((a, b) => order.indexOf(kindOf(a)) - order.indexOf(kindOf(b)) || b.bytes - a.bytes);

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ * The mappings of this process, one after another, as /proc/self/maps tells them.
+ *
+ * Context: writer. The process runs on meanwhile: a mapping may have gone when it is told.
+ */
+#ifndef MP_CORE_MAPS_H
+#define MP_CORE_MAPS_H
+
+#include "core/base.h"
+
+/* More than that of the text is not read: some 150,000 mappings. */
+#define MP_MAPS_BYTES (16u << 20)
+
+struct mp_mapping {
+    uint64_t start, end;
+    bool open;    /* may be read or written */
+    bool private; /* what is written stays with this process */
+    bool file;    /* of a file, with a path */
+    bool named;   /* has any name at all: [heap], [stack], a path */
+};
+
+struct mp_maps {
+    int fd;
+    uint32_t at, size;
+    uint64_t seen;
+    char text[16 * 1024];
+};
+
+/* False where they are not told; then the others need not be called. */
+bool mp_maps_open(struct mp_maps *maps);
+/* False at the end. */
+bool mp_maps_next(struct mp_maps *maps, struct mp_mapping *ret);
+void mp_maps_close(struct mp_maps *maps);
+
+#endif
