@@ -5,7 +5,7 @@
     python3 tests/bench/read_speed.py [SAMPLES [RATE]]     (default 3,000,000 at rate 1)
 
 Makes the file with the tests' own writer, then reads it with `mprofile-read` in a process of its
-own, by line, by whole stack, and cumulatively, and prints wall time and highest resident size. The
+own, once for each report and export, and prints wall time and highest resident size. The
 target for 3,000,000 samples is 10 s and 1 GiB on one core.
 """
 
@@ -101,7 +101,10 @@ def main() -> None:
         subprocess.run([sys.executable, "-c", code], cwd=HERE, check=True)
         size = os.path.getsize(path) / 2**20
         print("%d samples at rate %d, %.0f MiB" % (samples, rate, size), flush=True)
-        for options in ([], ["--by", "traceback"], ["--cumulative"], ["--by", "thread"]):
+        reports = [[], ["--by", "traceback"], ["--cumulative"], ["--by", "thread"], ["--tree"]]
+        reports += [["--leaks"], ["--diff", path], ["--pprof", "/dev/null"]]
+        reports += [["--speedscope", "/dev/null"], ["--collapsed", "/dev/null"]]
+        for options in reports:
             start = time.perf_counter()
             process = subprocess.Popen(
                 [sys.executable, reader, path, *options], stdout=subprocess.DEVNULL
@@ -112,7 +115,7 @@ def main() -> None:
             print(
                 "%-16s %6.2f s wall %6.2f s cpu %6.0f MiB"
                 % (
-                    " ".join(options) or "--by lineno",
+                    " ".join(options[:2]).replace(path, "") or "--by lineno",
                     time.perf_counter() - start,
                     usage.ru_utime + usage.ru_stime,
                     usage.ru_maxrss / 1024,

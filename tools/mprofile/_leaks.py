@@ -24,7 +24,7 @@ from ._ages import WINDOWS, AgedRow, aged_rows, run_ms
 from ._groups import StackIds
 from ._heap import Heap
 from ._rows import Query, UsageError, run
-from ._sums import sum_sites
+from ._sums import Sums
 from ._weights import standard_error
 
 #: What a row is. The order is that of the report.
@@ -95,7 +95,8 @@ def _allocated(heaps: Sequence[Heap], query: Query, stacks: StackIds) -> Dict[Ha
         return {}
     value = "alloc_bytes" if query.ranks_bytes else "alloc_blocks"
     ever = Query(query.by, value, query.cumulative, query.include, query.exclude)
-    rows = run(heaps, [sum_sites(heap) for heap in heaps], ever, stacks).rows
+    # What is alive plays no part in it.
+    rows = run(heaps, [Sums(0)] * len(heaps), ever, stacks).rows
     return {r.key: r.total.bytes if query.ranks_bytes else r.total.blocks for r in rows}
 
 

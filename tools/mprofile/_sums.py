@@ -45,6 +45,9 @@ def sum_live(heap: Heap, labels: Ints, count: int) -> Sums:
     """The sums of the live samples by a label column with values below *count*."""
     live = heap.live
     sums = Sums(count)
+    if all(rate <= 1 for rate in heap.rates):
+        _sum_exact(live.size, labels, sums)
+        return sums
     samples, blocks, octets, blocks_var, bytes_var = sums.lists()
     weights = [WeightCache(rate) for rate in heap.rates]
     for start in range(0, len(live), _CHUNK):
@@ -58,6 +61,16 @@ def sum_live(heap: Heap, labels: Ints, count: int) -> Sums:
             blocks_var[label] += times * v
             bytes_var[label] += times * vs
     return sums
+
+
+def _sum_exact(sizes: Ints, labels: Ints, sums: Sums) -> None:
+    """Where every allocation was recorded a sample is a block: nothing to weigh."""
+    octets = sums.bytes
+    for label, size in zip(labels, sizes):
+        octets[label] += size
+    for label, times in Counter(labels).items():
+        sums.samples[label] = times
+        sums.blocks[label] = float(times)
 
 
 def sum_sites(heap: Heap) -> Sums:
