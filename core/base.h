@@ -10,7 +10,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MP_VERSION "1.0.0.dev0"
 
 #define MP_LIKELY(x) __builtin_expect(!!(x), 1)
 #define MP_UNLIKELY(x) __builtin_expect(!!(x), 0)

@@ -66,6 +66,11 @@ MP_INLINE uint64_t mp_hot_mask(void)
     return left;
 }
 
+MP_INLINE bool mp_hot_masked(void)
+{
+    return mp_tls.left >= MP_LEFT_NEVER / 2;
+}
+
 MP_INLINE void mp_hot_unmask(uint64_t left)
 {
     mp_tls.left = left;

@@ -238,3 +238,19 @@ int mp_sys_peek(const void *address, void *buffer, size_t size)
     mp_sys_close(pipes[1]);
     return result;
 }
+
+uint64_t mp_sys_resident(uintptr_t low, uintptr_t high)
+{
+    enum { PAGE = 4096, STEP = 1024 };
+    unsigned char answers[STEP];
+    uint64_t pages = 0;
+    for (; low < high; low += (uintptr_t)STEP * PAGE) {
+        size_t size = high - low < (uintptr_t)STEP * PAGE ? high - low : (size_t)STEP * PAGE;
+        if (call3(SYS_mincore, (long)low, (long)size, (long)answers) == 0) {
+            for (size_t i = 0; i < size / PAGE; i++) {
+                pages += answers[i] & 1;
+            }
+        }
+    }
+    return pages * PAGE;
+}

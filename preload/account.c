@@ -17,6 +17,8 @@
 #include "core/sys.h"
 #include "core/writer.h"
 #include "preload/malloc.h"
+#include "preload/mmap.h"
+#include "preload/stacks.h"
 #include "pyshim/arenas.h"
 
 #define FIRST_MS 50
@@ -32,7 +34,7 @@ static struct {
 } latest;
 
 /* The texts of the facts, made by the writer. */
-static char texts[7][24];
+static char texts[10][24];
 static char served[64];
 
 void mp_account_init(void)
@@ -46,6 +48,7 @@ void mp_account_init(void)
         memcpy(served, "another allocator", 18);
     }
     next_ms = FIRST_MS;
+    mp_stacks_init();
 }
 
 void mp_account_look(uint64_t now_ms)
@@ -80,6 +83,11 @@ void mp_account_facts(bool arenas)
         fact(0, "arena_bytes", mp_py_arenas_bytes());
     }
     mp_writer_fact("malloc.served_by", served);
+    uint32_t threads;
+    uint64_t stacks = mp_stacks_resident(&threads);
+    fact(7, "stacks.bytes", stacks);
+    fact(8, "stacks.threads", threads);
+    fact(9, "mimalloc.bytes", mp_mmap_regions_resident());
     if (latest.clock_ms != 0) {
         fact(1, "malloc.system", latest.system);
         fact(2, "malloc.mapped", latest.mapped);

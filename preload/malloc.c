@@ -178,13 +178,22 @@ bool mp_malloc_is_ours(void)
     return probe.size == odd_size;
 }
 
-static struct {
+/* Where an object lies; set at attach, then const. */
+struct range {
     uintptr_t start, end;
-} allocator; /* the object that serves malloc; set at attach, then const */
+};
+static struct range allocator;   /* that serves malloc */
+static struct range interpreter; /* Python's */
 static bool is_glibc;
 
-static int find_allocator(struct dl_phdr_info *info, size_t size, void *serving)
+struct wanted {
+    uintptr_t code;
+    struct range *range;
+};
+
+static int find_object(struct dl_phdr_info *info, size_t size, void *data)
 {
+    const struct wanted *wanted = data;
     (void)size;
     uintptr_t start = UINTPTR_MAX, end = 0;
     for (int i = 0; i < info->dlpi_phnum; i++) {
@@ -195,11 +204,10 @@ static int find_allocator(struct dl_phdr_info *info, size_t size, void *serving)
             end = from + segment->p_memsz > end ? from + segment->p_memsz : end;
         }
     }
-    if ((uintptr_t)serving < start || (uintptr_t)serving >= end) {
+    if (wanted->code < start || wanted->code >= end) {
         return 0;
     }
-    allocator.start = start;
-    allocator.end = end;
+    *wanted->range = (struct range){start, end};
     return 1;
 }
 
@@ -225,13 +233,30 @@ void mp_malloc_learn(void)
     looked();
     /* Behind us, or, where another comes first, that one. */
     void *serving = mp_malloc_is_ours() ? (void *)(uintptr_t)real.malloc : find_first();
-    dl_iterate_phdr(find_allocator, serving);
+    struct wanted wanted = {(uintptr_t)serving, &allocator};
+    dl_iterate_phdr(find_object, &wanted);
     is_glibc = dladdr(serving, &info) != 0 && strstr(info.dli_fname, "/libc.so.6") != NULL;
+}
+
+void mp_malloc_learn_interpreter(const void *code)
+{
+    struct wanted wanted = {(uintptr_t)code, &interpreter};
+    dl_iterate_phdr(find_object, &wanted);
+}
+
+static bool is_in(const struct range *range, const void *code)
+{
+    return (uintptr_t)code >= range->start && (uintptr_t)code < range->end;
 }
 
 bool mp_malloc_is_allocator(const void *code)
 {
-    return (uintptr_t)code >= allocator.start && (uintptr_t)code < allocator.end;
+    return is_in(&allocator, code);
+}
+
+bool mp_malloc_is_interpreter(const void *code)
+{
+    return is_in(&interpreter, code);
 }
 
 bool mp_malloc_is_glibc(void)

@@ -17,6 +17,9 @@ bool mp_malloc_is_ours(void);
 void mp_malloc_learn(void);
 /* True where the code at this address belongs to the allocator behind us (or to us): what it maps is counted block by block. */
 bool mp_malloc_is_allocator(const void *code);
+/* Learns where the interpreter is, of which this is some code; at attach. */
+void mp_malloc_learn_interpreter(const void *code);
+bool mp_malloc_is_interpreter(const void *code);
 /* True where the allocator behind us is glibc's own. */
 bool mp_malloc_is_glibc(void);
 

@@ -24,6 +24,7 @@
 #include "core/sample.h"
 #include "core/sys.h"
 #include "preload/malloc.h"
+#include "preload/mmap.h"
 
 static void *result_of(long result)
 {
@@ -34,10 +35,68 @@ static void *result_of(long result)
     return (void *)result;
 }
 
-static bool counts(int protection, int flags, int fd, size_t size, const void *caller)
+/* The interpreter's own mimalloc reserves a gibibyte at a time; what it gives out of it is counted block by block. */
+static bool is_mimalloc(int flags, const void *caller)
 {
-    return (flags & MAP_ANONYMOUS) != 0 && fd == -1 && protection != PROT_NONE && size != 0 &&
-           !mp_malloc_is_allocator(caller);
+    return (flags & MAP_NORESERVE) != 0 && mp_malloc_is_interpreter(caller);
+}
+
+/* Allocators below Python's objects (mimalloc) map regions inside a request that was counted: these. Other masked mappings are pymalloc's
+ * arenas, of 1 MiB at most. Written without a lock: the writer may read half of a change, and be wrong by that region once. */
+#define REGIONS 64
+#define REGION_MIN ((size_t)1 << 20)
+#define REGION_MAX ((size_t)64 << 30) /* more would take too long to look at */
+
+static struct {
+    uintptr_t start, end; /* start 0: free */
+} regions[REGIONS];
+static bool any_region;
+
+static void keep_region(uintptr_t start, size_t size)
+{
+    for (int i = 0; i < REGIONS; i++) {
+        uintptr_t none = 0;
+        if (__atomic_compare_exchange_n(&regions[i].start, &none, start, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+            __atomic_store_n(&regions[i].end, start + size, __ATOMIC_RELAXED);
+            __atomic_store_n(&any_region, true, __ATOMIC_RELAXED);
+            return;
+        }
+    }
+}
+
+/* Whole, or an end that was cut off to align it. */
+static MP_COLD void cut_regions(uintptr_t start, uintptr_t end)
+{
+    for (int i = 0; i < REGIONS; i++) {
+        uintptr_t low = __atomic_load_n(&regions[i].start, __ATOMIC_RELAXED);
+        uintptr_t high = __atomic_load_n(&regions[i].end, __ATOMIC_RELAXED);
+        if (low == 0 || start >= high || end <= low) {
+            continue;
+        }
+        if (start <= low) {
+            __atomic_store_n(&regions[i].start, end < high ? end : 0, __ATOMIC_RELAXED);
+        } else if (end >= high) {
+            __atomic_store_n(&regions[i].end, start, __ATOMIC_RELAXED);
+        }
+    }
+}
+
+uint64_t mp_mmap_regions_resident(void)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; i < REGIONS; i++) {
+        uintptr_t low = __atomic_load_n(&regions[i].start, __ATOMIC_RELAXED);
+        uintptr_t high = __atomic_load_n(&regions[i].end, __ATOMIC_RELAXED);
+        if (low != 0 && high > low && high - low <= REGION_MAX) {
+            bytes += mp_sys_resident(low, high);
+        }
+    }
+    return bytes;
+}
+
+static bool is_anonymous(int flags, int fd, size_t size, const void *caller)
+{
+    return (flags & MAP_ANONYMOUS) != 0 && fd == -1 && size != 0 && !mp_malloc_is_allocator(caller);
 }
 
 static MP_COLD void forget_range(uintptr_t address, size_t size)
@@ -56,10 +115,16 @@ static void *map(void *address, size_t size, int protection, int flags, int fd, 
         forget_range((uintptr_t)address, size);
     }
     uint32_t due = 0;
-    if (counts(protection, flags, fd, size, caller) && mp_hot_count(size)) {
+    bool anonymous = is_anonymous(flags, fd, size, caller);
+    bool own = is_mimalloc(flags, caller);
+    bool region = anonymous && size > REGION_MIN && (own || mp_hot_masked()); /* also one that is to be made usable piece by piece */
+    if (anonymous && !own && protection != PROT_NONE && mp_hot_count(size)) {
         due = mp_sample_due(size);
     }
     void *block = result_of(mp_sys_call(SYS_mmap, (long)address, (long)size, protection, flags, fd, offset));
+    if (region && block != MAP_FAILED) {
+        keep_region((uintptr_t)block, size);
+    }
     if (due != 0 && block != MAP_FAILED) {
         mp_sample_add(block, size, MP_DOMAIN_MMAP, due);
     }
@@ -80,6 +145,9 @@ MP_EXPORT int munmap(void *address, size_t size)
 {
     if (mp_hot_maybe_sampled(address) && !mp_malloc_is_allocator(__builtin_return_address(0))) {
         forget_range((uintptr_t)address, size);
+    }
+    if (MP_UNLIKELY(__atomic_load_n(&any_region, __ATOMIC_RELAXED))) {
+        cut_regions((uintptr_t)address, (uintptr_t)address + size);
     }
     long result = mp_sys_call(SYS_munmap, (long)address, (long)size, 0, 0, 0, 0);
     if (result < 0) {

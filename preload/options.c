@@ -5,6 +5,7 @@
  */
 #include "preload/options.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -250,7 +251,7 @@ static bool parse_out(const char *text)
         return false;
     }
     struct stat file;
-    bool there = stat(text, &file) == 0;
+    bool there = mp_sys_call(SYS_newfstatat, AT_FDCWD, (long)text, (long)&file, 0, 0, 0) == 0;
     if (there && !S_ISDIR(file.st_mode) && !S_ISREG(file.st_mode)) {
         return false; /* a device or a pipe: we would write a file beside it */
     }

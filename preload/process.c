@@ -236,6 +236,7 @@ static bool learn_interpreter(void)
         refuse(why);
         return false;
     }
+    mp_malloc_learn_interpreter((void *)(uintptr_t)mp_py.set_allocator);
     attached = true;
     write_facts();
     mp_dump_init();

@@ -10,10 +10,14 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "core/base.h"
 #include "core/lock.h"
+#include "core/sys.h"
 #include "preload/dump.h"
+#include "preload/mark.h"
+#include "preload/options.h"
 #include "preload/process.h"
 #include "preload/real.h"
 
@@ -86,15 +90,15 @@ void mp_signals_init(int number)
     struct sigaction action = kernel_action(&before);
     if (mp_real_sigaction(number, &action, NULL) == 0) {
         __atomic_store_n(&ours, number, __ATOMIC_RELEASE);
+        mp_mark_listening(number, mp_options.out);
     }
 }
 
 /* The handler may call sigaction too (SA_RESETHAND): no signal comes while the lock is held. */
 static int virtual_sigaction(int number, const struct sigaction *action, struct sigaction *old)
 {
-    sigset_t all, mask;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &mask);
+    uint64_t all = UINT64_MAX, mask;
+    mp_sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&mask, sizeof all, 0, 0);
     mp_lock_take(&lock);
     int result = 0;
     if (old != NULL) {
@@ -109,7 +113,7 @@ static int virtual_sigaction(int number, const struct sigaction *action, struct 
         }
     }
     mp_lock_release(&lock);
-    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    mp_sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, sizeof mask, 0, 0);
     return result;
 }
 

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/index.h"
@@ -383,7 +384,7 @@ uint32_t mp_unwind_walk(struct mp_native_frame *frames, uint32_t max, bool *ret_
 
 static bool is_pipe(int fd, struct stat *ret_stat)
 {
-    return fd >= 0 && fstat(fd, ret_stat) == 0 && S_ISFIFO(ret_stat->st_mode);
+    return fd >= 0 && mp_sys_call(SYS_fstat, fd, (long)ret_stat, 0, 0, 0, 0) == 0 && S_ISFIFO(ret_stat->st_mode);
 }
 
 /* What libunwind opens when it starts it would use for its local walk only: it is not left open in the program. */

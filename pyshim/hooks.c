@@ -14,7 +14,8 @@
  *     WHOLE     anything else below (debug hooks, malloc, mimalloc, another tracer): every size is counted here,
  *               what is asked below is masked, free is hooked
  *
- * BOOT is SMALL until there is a thread state; then a self-test sees what the allocator below really does, and decides.
+ * BOOT is SMALL until there is a thread state; then a self-test sees what the allocator below really does, and decides. What a
+ * small request asks below is masked until then: it may be malloc, or mimalloc mapping its first arena of 1 GiB.
  *
  * Invariants: hooks keep the context pointer of what they wrap and find the functions below in a static table, so that
  * a reader who sees half of an allocator replaced still has a working one.
@@ -70,8 +71,8 @@ static MP_COLD void *ask_slow(enum mp_domain domain, enum how how, void *ctx, si
     if (MP_UNLIKELY(mp_tls.probe != NULL)) {
         mp_py_note_probed(domain, size);
     }
-    if (how == HOW_WHOLE || (how == HOW_UNHOOKED && due != 0)) {
-        void *block = mp_py_ask_masked(domain, ctx, how == HOW_WHOLE ? size : ROUNDED, zeroed);
+    if (how == HOW_WHOLE || how == HOW_BOOT || (how == HOW_UNHOOKED && due != 0)) {
+        void *block = mp_py_ask_masked(domain, ctx, how == HOW_UNHOOKED ? ROUNDED : size, zeroed);
         if (block == NULL && how == HOW_UNHOOKED) {
             mp_profile_count(MP_NOTE_REFUSED_513);
             return mp_py_ask_masked(domain, ctx, size, zeroed);
@@ -98,7 +99,7 @@ MP_INLINE void *hook_ask(enum mp_domain domain, enum how how, void *ctx, size_t 
     }
     if (MP_LIKELY(size - 1 < SMALL_MAX)) {
         if (MP_LIKELY(!mp_hot_count_some(size))) {
-            return mp_py_ask(domain, ctx, size, zeroed);
+            return how == HOW_BOOT ? mp_py_ask_masked(domain, ctx, size, zeroed) : mp_py_ask(domain, ctx, size, zeroed);
         }
         return ask_slow(domain, how, ctx, size, zeroed);
     }
@@ -166,8 +167,8 @@ static void boot(void);
         return hook_realloc(domain, how, ctx, old, size);                                          \
     }
 
-MP_DEFINE_HOOKS(mem_boot, MP_DOMAIN_MEM, HOW_SMALL, boot())
-MP_DEFINE_HOOKS(obj_boot, MP_DOMAIN_OBJ, HOW_SMALL, boot())
+MP_DEFINE_HOOKS(mem_boot, MP_DOMAIN_MEM, HOW_BOOT, boot())
+MP_DEFINE_HOOKS(obj_boot, MP_DOMAIN_OBJ, HOW_BOOT, boot())
 MP_DEFINE_HOOKS(mem_unhooked, MP_DOMAIN_MEM, HOW_UNHOOKED, )
 MP_DEFINE_HOOKS(obj_unhooked, MP_DOMAIN_OBJ, HOW_UNHOOKED, )
 MP_DEFINE_HOOKS(mem_small, MP_DOMAIN_MEM, HOW_SMALL, )
@@ -242,8 +243,9 @@ static bool free_is_seen(void *block)
 static enum how self_test(void)
 {
     void *small, *rounded;
-    /* The first block of a size may need a new arena, whose bookkeeping asks the raw domain for memory of its own. */
-    void *warm = mp_py_below[MP_DOMAIN_OBJ].malloc(mp_py_below[MP_DOMAIN_OBJ].ctx, SMALL_MAX);
+    /* The first block of a size may need a new arena, whose bookkeeping asks the raw domain for memory of its own; mimalloc
+     * maps its first one. */
+    void *warm = mp_py_ask_masked(MP_DOMAIN_OBJ, mp_py_below[MP_DOMAIN_OBJ].ctx, SMALL_MAX, false);
     size_t small_arrives = arrives(MP_DOMAIN_OBJ, SMALL_MAX, &small);
     size_t rounded_arrives = arrives(MP_DOMAIN_OBJ, ROUNDED, &rounded);
     mp_py_below[MP_DOMAIN_OBJ].free(mp_py_below[MP_DOMAIN_OBJ].ctx, small);
@@ -318,9 +320,10 @@ static const char *ask_name(void)
 static void install_raw(void)
 {
     mp_py.get_allocator(MP_DOMAIN_RAW, &mp_py_below[MP_DOMAIN_RAW]);
-    void *block = NULL;
+    void *ctx = mp_py_below[MP_DOMAIN_RAW].ctx, *block = NULL;
+    mp_py_below[MP_DOMAIN_RAW].free(ctx, mp_py_ask_masked(MP_DOMAIN_RAW, ctx, ROUNDED, false)); /* 3.15: mimalloc, if it was asked for */
     raw_labels = malloc_counts && arrives(MP_DOMAIN_RAW, ROUNDED, &block) == ROUNDED;
-    mp_py_below[MP_DOMAIN_RAW].free(mp_py_below[MP_DOMAIN_RAW].ctx, block);
+    mp_py_below[MP_DOMAIN_RAW].free(ctx, block);
     struct mp_py_allocator raw = raw_labels ? mp_py_raw_label() : mp_py_raw_count();
     mp_py.set_allocator(MP_DOMAIN_RAW, &raw);
 }

@@ -91,6 +91,21 @@ def write(path: Path, source: str) -> Path:
     return path
 
 
+def package() -> Path:
+    """A folder to put on the path of a program, with the package as it is installed: the library inside it."""
+    root = BUILD / "package"
+    folder = root / "mprofile"
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in [*(ROOT / "tools" / "mprofile").glob("*.py"), LIBRARY]:
+        link = folder / source.name
+        if not link.is_symlink():
+            try:
+                link.symlink_to(source)
+            except FileExistsError:  # another run of the tests was quicker
+                pass
+    return root
+
+
 class Running:
     """A program that runs under the profiler.
 
@@ -280,4 +295,4 @@ def leftovers(folder: Path) -> List[str]:
 
 
 __all__ = ["BUILD", "LIBRARY", "LIMIT", "Line", "PROGRAMS", "Python", "READER", "ROOT", "RawFile", "Running",
-           "by_line", "environment", "leftovers", "load", "marks", "raw_by_line", "reader", "wait_until", "write"]
+           "by_line", "environment", "leftovers", "load", "marks", "package", "raw_by_line", "reader", "wait_until", "write"]

@@ -14,7 +14,7 @@ from typing import Any, Dict, List
 
 import cc
 import pytest
-from harness import LIBRARY, ROOT, Python, RawFile, by_line, leftovers, marks, raw_by_line, reader
+from harness import LIBRARY, ROOT, Python, RawFile, by_line, marks, raw_by_line, reader
 from test_embed import COMMON, build
 
 STORIES = ROOT / "tests" / "stories"

@@ -5,6 +5,7 @@ The modules are compiled here, for each interpreter whose headers are there.
 """
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
 import pytest
-from harness import Python, RawFile, marks, write
+from harness import Python, RawFile, marks, reader, write
 from rawfile import Frame, Live
 
 NATIVE = 0xFFFFFFFF
@@ -553,3 +554,11 @@ def test_a_thread_with_the_smallest_stack(python: Python, run, tmp_path: Path) -
     compile_c(SMALL, tmp_path / "small.so", "-pthread")
     raw = RawFile(run(python, SMALL_APP, env=RATE).ready().dump())
     assert names(of_size(raw, 1000001))[0] == "on_small_stack"
+
+
+def test_what_the_interpreter_reserves_is_not_live(python, run):
+    """The mimalloc of free-threaded builds reserves a gibibyte: what it gives out of it is counted, and only that."""
+    program = run(python, "import sys\nprint('ready', flush=True)\nsys.stdin.read()\n", env={"MPROFILERATE": "4k"})
+    program.ready()
+    rows = json.loads(reader("--by", "domain", "--json", "-", program.dump()).stdout)["rows"]
+    assert sum(row["bytes"] for row in rows if row["domain"] == "mmap") < 16 << 20, rows

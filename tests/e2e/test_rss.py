@@ -110,9 +110,30 @@ def test_what_pymalloc_keeps(python, run):
 
 
 @pytest.mark.few
+def test_what_mimalloc_keeps(python, run):
+    """What it maps for objects, 1 GiB at a time, is no live block; what of it is resident and not live is free."""
+    if python.minor < (3, 13):
+        pytest.skip("has no mimalloc")
+    program = run(python, "kept = [object() if i % 100 else [i] for i in range(6000000)]\n"
+                          "kept = [one for one in kept if type(one) is list]\n"
+                          "print('ready', flush=True); input()\n", env={"PYTHONMALLOC": "mimalloc"})
+    program.ready()
+    path = program.dump()
+    found = account(path)
+    adds_up(found, 0.05)
+    assert found["verdict"] == "free"
+    items = {item["key"]: item["bytes"] for item in found["items"]}
+    assert items["interpreter_free"] > 60 * MB and items.get("mapped", 0) < MB
+    assert sum(line.size for line in by_line(path).values()) < 60 * MB
+    assert "Kept by mimalloc" in reader("--rss", path).stdout
+
+
+@pytest.mark.few
 @pytest.mark.parametrize("allocator", ["malloc", "pymalloc_debug", "malloc_debug"])
 def test_other_allocators_of_python(python, run, allocator):
     """Also there the parts add up, and nothing is counted twice."""
+    if python.free_threaded:
+        pytest.skip("mimalloc serves Python's objects here, always")
     program = run(python, argv=[STORIES / "leak_python.py"], env={"PYTHONMALLOC": allocator})
     program.ready()
     found = account(program.dump())
@@ -177,6 +198,135 @@ def test_workers_share_what_they_inherited(python, run):
     assert "All 3 processes together" in reader("--rss", *paths).stdout
 
 
+# Stacks of threads.
+
+STACKS = r"""
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+__attribute__((noinline)) int touch(int size)
+{
+    char here[size];
+    memset(here, 1, (size_t)size);
+    __asm__ volatile("" : : "r"(here) : "memory");
+    return here[size / 2];
+}
+
+static int ready[2], rest[2];
+
+static void *quiet(void *size)
+{
+    touch((int)(long)size);
+    char c = 1;
+    if (write(ready[1], &c, 1) != 1 || read(rest[0], &c, 1) < 0) {
+        _exit(3);
+    }
+    return NULL;
+}
+
+/* A thread that never allocates, with a guard or without. */
+int start(int size, int guard)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    char c;
+    if (ready[1] == 0 && (pipe(ready) != 0 || pipe(rest) != 0)) {
+        return -1;
+    }
+    pthread_attr_init(&attributes);
+    pthread_attr_setguardsize(&attributes, (size_t)guard);
+    int result = pthread_create(&thread, &attributes, quiet, (void *)(long)size);
+    return result != 0 || read(ready[0], &c, 1) != 1;
+}
+"""
+
+THREADS = """\
+import ctypes, os, sys, threading, time
+native = ctypes.CDLL(sys.argv[1])
+how, number, size = sys.argv[2], int(sys.argv[3]), 1 << 20
+kept = bytearray(8 << 20)
+gone = threading.Event()
+if how == "python":
+    touched = threading.Barrier(number + 1)
+    def work():
+        native.touch(size)
+        touched.wait()
+        gone.wait()
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    touched.wait()
+else:
+    for _ in range(number):
+        assert native.start(size, 4096 if how == "guarded" else 0) == 0
+print("ready", flush=True)
+sys.stdin.readline()
+if how == "python":
+    gone.set()
+    for thread in threads:
+        thread.join()
+    while len(os.listdir("/proc/self/task")) > 1:  # joined is not gone yet
+        time.sleep(0.001)
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def native_threads(folder: Path) -> Path:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no compiler")
+    (folder / "stacks.c").write_text(STACKS)
+    library = folder / "stacks.so"
+    subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-pthread", "-o", str(library), str(folder / "stacks.c")],
+                   check=True)
+    return library
+
+
+def stacks_of(path: Path) -> float:
+    return sum(item["bytes"] for item in account(path)["items"] if item["key"] == "thread_stacks")
+
+
+@pytest.mark.few
+@pytest.mark.parametrize("how", ["python", "guarded", "unguarded"])
+def test_stacks_of_threads(python, run, tmp_path, how):
+    """Also of threads that have never allocated, and of such without a page that guards their stack."""
+    program = run(python, THREADS, args=[native_threads(tmp_path), how, "32"])
+    program.ready()
+    path = program.dump()
+    assert stacks_of(path) == pytest.approx(32 << 20, rel=0.1)
+    said = reader("--rss", path).stdout
+    assert "stacks of other threads" in said and "stacks of other threads (" not in said
+    if how == "python":
+        program.say("go")
+        program.ready()
+        assert stacks_of(program.dump(2)) < 1 << 20
+
+
+@pytest.mark.few
+def test_a_forked_child_has_one_stack(python, run, tmp_path):
+    """Forked by another thread than the main one, whose stack goes on; those of the others are no thread's."""
+    program = run(python, """\
+        import ctypes, os, signal, sys, threading
+        native = ctypes.CDLL(sys.argv[1])
+        def fork():
+            native.touch(1 << 20)
+            pid = os.fork()
+            if pid == 0:
+                print("child", flush=True)
+                signal.pause()
+            print(pid, flush=True)
+            sys.stdin.read()
+        threading.Thread(target=fork, daemon=True).start()
+        sys.stdin.read()
+        """, args=[native_threads(tmp_path)])
+    pid, = [int(word) for word in (program.line(), program.line()) if word != "child"]
+    os.kill(pid, 12)
+    assert stacks_of(program.wait_for(program.path(1, pid))) == pytest.approx(1 << 20, rel=0.2)
+    os.kill(pid, 9)
+
+
 # Native memory under its Python line.
 
 EXTENSION = r"""
@@ -212,7 +362,11 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "keeper", NULL, -1, m
 
 PyMODINIT_FUNC PyInit_keeper(void)
 {
-    return PyModule_Create(&module);
+    PyObject *made = PyModule_Create(&module);
+#ifdef Py_GIL_DISABLED
+    PyUnstable_Module_SetGIL(made, Py_MOD_GIL_NOT_USED); /* else the interpreter warns, and takes its lock */
+#endif
+    return made;
 }
 """
 

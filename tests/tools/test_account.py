@@ -15,7 +15,7 @@ from mprofile._merge import merge
 from mprofile._sums import sum_sites
 from mprofile._text import Glyphs
 from mprofile._usage import allocator_of, malloc_chunk, measure, pymalloc_block
-from mprofile._verdict import LARGEST, MOST, SMALL_RSS, Verdict, judge
+from mprofile._verdict import LARGEST, MOST, SMALL_RSS, Verdict, judge, possible
 from snapshot_writer import Program
 
 MIB = 1 << 20
@@ -257,6 +257,32 @@ def test_a_rough_line_is_not_named(tmp_path: Any) -> None:
     program.block(1000, [VIEW, MAIN])
     _, verdict = one(tmp_path, program)
     assert [place.text for place in verdict.places] == ["app/models.py:12"]
+
+
+def test_stacks_of_other_threads(tmp_path: Any) -> None:
+    """A library that did not look says nothing of them; what it could not find stays a possible cause."""
+    before, _ = one(tmp_path, process(60 * MIB))
+    assert "thread_stacks" not in sizes(before)
+    program = process(60 * MIB, **{"stacks.bytes": 32 * MIB, "stacks.threads": 7})
+    program.proc[0] = (program.proc[0][0], program.proc[0][1].replace("Threads:\t2", "Threads:\t10"))
+    account, verdict = one(tmp_path, program)
+    assert sizes(account)["thread_stacks"] == 32 * MIB
+    assert sizes(account)["unexplained"] == 23 * MIB
+    assert account.stacks_unknown == 1
+    assert "stacks of other threads (1)" in possible(account)
+
+
+def test_mimalloc_holds_what_is_resident_in_its_regions(tmp_path: Any) -> None:
+    program = process(60 * MIB, python_alloc="mimalloc", arena_bytes=16384, **{"mimalloc.bytes": 50 * MIB})
+    program.block(10 * MIB, [LOAD, MAIN])
+    account, verdict = one(tmp_path, program)
+    found = sizes(account)
+    assert found["python_interpreter"] == 10 * MIB and found["interpreter_free"] == 40 * MIB
+    assert verdict.kind == "free" and "what mimalloc keeps free" not in possible(account)
+    program.block(70 * MIB, [LOAD, MAIN])  # untouched, most of it
+    account, verdict = one(tmp_path, program)
+    assert account.capped and sizes(account)["python_interpreter"] == 50 * MIB
+    assert sizes(account)["interpreter_free"] == 0 and verdict.kind == "python"
 
 
 def workers(shared: int) -> List[Program]:

@@ -34,7 +34,7 @@ USAGE = [
     (["--lim", "3"], "--lim"),
 ] + [
     ([option, "x"], option)
-    for option in "--html --pickle".split()
+    for option in ["--html"]
 ] + [
     (["--debug-dir", "no/such/folder"], "no such folder"),
     (["--diff"], "--diff"),
@@ -212,6 +212,48 @@ def test_the_script_finds_the_package_from_anywhere(tmp_path: Any, path: str) ->
             cwd="/",
         )
         assert (done.returncode, done.stderr) == (0, b"")
+
+
+def stock(*arguments: str) -> Any:
+    """What a plain Python, which cannot import mprofile, says of a pickle."""
+    code = (
+        "import sys, tracemalloc, json; snapshot = tracemalloc.Snapshot.load(sys.argv[1]); "
+        "assert 'mprofile' not in sys.modules; "
+        "print(json.dumps([type(snapshot).__module__, len(snapshot.traces), snapshot.blocks_per_trace, "
+        "[[str(s.traceback), s.size, s.count] for s in snapshot.statistics('lineno')]]))"
+    )
+    return json.loads(subprocess.check_output([sys.executable, "-I", "-c", code, *arguments]))
+
+
+def test_pickle_for_stock_tracemalloc(tmp_path: Any) -> None:
+    path = save(tmp_path / "a.bin", small(0).bytes())
+    target = str(tmp_path / "out.pickle")
+    assert read(path, "--pickle", target) == (0, "", "")
+    module, traces, times, statistics = stock(target)
+    assert (module, traces, times) == ("tracemalloc", 8, 1.0)
+    import mprofile
+
+    ours = mprofile.Snapshot.load(path).statistics("lineno")
+    assert statistics == [[str(s.traceback), s.size, s.count] for s in ours]
+    done = subprocess.run(
+        [sys.executable, READER, "--pickle", "-", path, path], stdout=subprocess.PIPE
+    )
+    with open(target, "rb") as file:
+        assert done.returncode == 0 and done.stdout == file.read()
+
+
+def test_pickle_wrong_usage(tmp_path: Any, path: str) -> None:
+    with open(path, "rb") as file:
+        whole = file.read()
+    for arguments, word in [
+        (["--pickle", path, path], "that is a snapshot"),
+        (["--pickle", str(tmp_path / "no" / "such"), path], "No such file"),
+        (["--pickle", "-", "--json", "-", path], "--json"),
+    ]:
+        status, out, err = read(*arguments)
+        assert (status, out) == (1, "") and word in err and len(err.splitlines()) == 1
+    with open(path, "rb") as file:
+        assert file.read() == whole
 
 
 def test_importing_starts_nothing_and_is_light() -> None:

@@ -6,6 +6,7 @@ its ±), or inferred: the rest of something known. Two allocators hold what Pyth
 free:
 
     pymalloc's arenas (a fact)      = live small objects + rounding + free, which is inferred
+    mimalloc's regions (a fact)     = live objects + rounding and free, which is inferred
     malloc's heaps (a fact, aged)   = live blocks + rounding + free, which malloc itself said
                                       + freed since it was asked, or kept in its caches: inferred
                                         from the difference, or from what was live at the peak
@@ -34,12 +35,12 @@ FACT, ESTIMATE, INFERRED, REST = "fact", "estimate", "inferred", "rest"
 CLASSES = {
     "python": ("python_arenas", "python_interpreter", "python_malloc"),
     "native": ("native_malloc", "mapped"),
-    "free": ("arenas_free", "malloc_free", "malloc_kept", "interpreter_kept"),
+    "free": ("arenas_free", "malloc_free", "malloc_kept", "interpreter_kept", "interpreter_free"),
     "files": ("files",),
     "shared": ("shared",),
     "profiler": ("profiler",),
     "rounding": ("arenas_rounding", "malloc_rounding"),
-    "stack": ("stack", "frames"),
+    "stack": ("stack", "thread_stacks", "frames"),
     "unexplained": ("unexplained",),
 }
 
@@ -72,6 +73,8 @@ class Account:
     peak_error: float = 0.0
     swapped: float = 0.0
     threads: int = 1
+    #: Other threads than the main one whose stacks are known; None: the library did not look.
+    stacks_known: Optional[int] = None
     allocator: str = "pymalloc"
     #: How long before the snapshot malloc was asked, in seconds; None: it was not.
     malloc_age: Optional[float] = None
@@ -89,6 +92,11 @@ class Account:
     pages: Dict[str, int] = field(default_factory=dict)
     page_tables: Optional[int] = None
     processes: int = 1
+
+    @property
+    def stacks_unknown(self) -> int:
+        """How many threads' stacks may be in what is not explained."""
+        return max(self.threads - 1 - (self.stacks_known or 0), 0)
 
     def item(self, key: str) -> Item:
         for item in self.items:
@@ -120,6 +128,8 @@ class Account:
         rest = self.rss - sum(item.bytes for item in self.items)
         keys = {item.key for item in self.items}
         balanced = {"python_arenas"} if "arenas_free" in keys and not self.capped else set()
+        if "interpreter_free" in keys and not self.capped:
+            balanced.add("python_interpreter")
         if "malloc_kept" in keys and not self.clipped and not self.from_peak:
             balanced |= {"python_malloc", "native_malloc"}
         errors = [i.error for i in self.items if i.kind == ESTIMATE and i.key not in balanced]
@@ -156,6 +166,7 @@ def make_account(heap: Heap, usage: Usage) -> Optional[Account]:
     arenas, rounding = _arenas(account, heap, usage)
     _live(account, usage, arenas)
     account.items += rounding
+    _regions(account, heap, usage)
     unaccounted = _malloc(account, heap, usage)
     sampled, chunks = usage.rounded
     own = head.integer("own_bytes")
@@ -165,6 +176,9 @@ def make_account(heap: Heap, usage: Usage) -> Optional[Account]:
         value = kernel[name]
         if value is not None:
             account.add(key, value)
+    account.stacks_known = head.integer("stacks.threads")
+    if account.stacks_known:
+        account.add("thread_stacks", head.number("stacks.bytes") or 0.0)
     _kept(account, heap, usage, unaccounted)
     account.settle()
     return account
@@ -194,6 +208,18 @@ def _arenas(account: Account, heap: Heap, usage: Usage) -> Tuple[Optional[Item],
     # Where few or no samples lie in them, their variance says too little.
     error = max(error, heap.head.rate if heap.head.rate > 1 else 0.0)
     return live, [rounding, Item("arenas_free", held - taken, error, INFERRED, held - taken)]
+
+
+def _regions(account: Account, heap: Heap, usage: Usage) -> None:
+    """What mimalloc holds besides live objects; older libraries did not look."""
+    held = heap.head.number("mimalloc.bytes")
+    if not held or account.allocator != "mimalloc":
+        return
+    live = account.item("python_interpreter")
+    error = live.error
+    if live.bytes > held:
+        live.bytes, account.capped = held, True
+    account.add("interpreter_free", held - live.bytes, error, INFERRED)
 
 
 def _live(account: Account, usage: Usage, arenas: Optional[Item]) -> None:
@@ -233,11 +259,14 @@ def _kept(account: Account, heap: Heap, usage: Usage, unaccounted: Optional[floa
 
     What malloc had in use when it was asked, and is not live, was freed since. If it was asked
     before the peak, or not at all, then what was live in it at the peak tells; mimalloc is never
-    asked.
+    asked: its regions tell, where the library knew them.
     """
     head = heap.head
     asked, peak_clock = head.integer("malloc.clock_ms"), head.integer("peak_clock_ms")
+    known = any(item.key == "interpreter_free" for item in account.items)
     for key, served in (("malloc_kept", MALLOC), ("interpreter_kept", INTERPRETER)):
+        if served == INTERPRETER and known:
+            continue
         live = [usage.of(python, served) for python in (True, False)]
         variance = sum(one.bytes_var for one in live)
         kept = (unaccounted or 0.0) if served == MALLOC else 0.0
@@ -267,6 +296,7 @@ def add_up(accounts: Sequence[Account], usage: Usage) -> Optional[Account]:
     total.arena_size = accounts[0].arena_size
     total.malloc_served_by = accounts[0].malloc_served_by
     total.threads = max(account.threads for account in accounts)
+    total.stacks_known = total.threads - 1 - max(account.stacks_unknown for account in accounts)
     total.swapped = sum(account.swapped for account in accounts)
     ages = [a.malloc_age for a in accounts if a.malloc_age is not None]
     total.malloc_age = max(ages) if ages else None

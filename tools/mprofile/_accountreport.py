@@ -24,10 +24,12 @@ _LABELS = {
     "malloc_free": "free inside malloc",
     "malloc_kept": "freed in malloc since, or in its caches",
     "interpreter_kept": "freed, and kept by mimalloc",
+    "interpreter_free": "free inside mimalloc, and its rounding",
     "arenas_rounding": "pymalloc's rounding and headers",
     "malloc_rounding": "malloc's rounding and headers",
     "frames": "stacks of Python frames",
     "stack": "main thread's stack",
+    "thread_stacks": "stacks of other threads",
     "files": "mapped files: libraries and the program's own",
     "shared": "shared memory",
     "profiler": "the profiler",
@@ -112,9 +114,10 @@ class AccountReport:
             "the profiler said the rest, or it is inferred from that." % pm
         )
         if account.capped:
+            small = account.allocator == "pymalloc"
             yield (
-                "The estimate of small objects was above what the arenas hold, which is known: it "
-                "is cut to that."
+                "The estimate of %s objects was above what %s, which is known: it is cut to that."
+                % (("small", "the arenas hold") if small else ("Python", "mimalloc has resident"))
             )
         untouched = sum(item.untouched for item in account.items)
         if untouched:

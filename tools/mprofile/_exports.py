@@ -67,11 +67,24 @@ def _speedscope(reading: Reading) -> bytes:
     return speedscope(reading.pairs, reading.query, name, __version__).encode("ascii")
 
 
+def _pickle(reading: Reading) -> bytes:
+    import pickle
+
+    from .snapshot import Snapshot
+
+    stock = Snapshot._from_heaps(reading.parts).to_tracemalloc()
+    if stock.blocks_per_trace > 1.0:  # type: ignore[attr-defined]
+        text = "--pickle: there are too many blocks to have a trace each: sizes are right, counts not"
+        print("mprofile-read: %s" % text, file=sys.stderr)
+    return pickle.dumps(stock, pickle.HIGHEST_PROTOCOL)
+
+
 EXPORTS: Tuple[Export, ...] = (
     Export("json", "the report as JSON", _json, with_diff=True, with_leaks=True),
     Export("pprof", "all stacks and values for `go tool pprof`, gzipped,", _pprof),
     Export("collapsed", "stacks, one a line, for flamegraph.pl", _collapsed, with_diff=True),
     Export("speedscope", "stacks for speedscope.app", _speedscope),
+    Export("pickle", "the live blocks as this Python's tracemalloc.Snapshot.load reads them", _pickle),
 )
 
 

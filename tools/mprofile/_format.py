@@ -59,9 +59,11 @@ def _padded(length: int) -> int:
 class Container:
     """One snapshot file, seen as a sequence of sections."""
 
-    def __init__(self, path: str, salvage: bool = False) -> None:
+    def __init__(self, path: str, salvage: bool = False, descriptor: int = -1) -> None:
+        """The file is *path*, or what *descriptor* has open; then *path* is what it is called."""
         self.path = path
         self.salvage = salvage
+        self._descriptor = descriptor
         self.size = 0
         self.version = (MAJOR, MINOR)
         self.faults: List[SnapshotError] = []
@@ -109,7 +111,11 @@ class Container:
             self.faults_left_out += 1
 
     def _open(self) -> BinaryIO:
-        file = open(self.path, "rb")
+        if self._descriptor < 0:
+            file = open(self.path, "rb")
+        else:
+            file = open(self._descriptor, "rb", closefd=False)
+            file.seek(0)
         try:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_ISFIFO(mode) or (self.salvage and stat.S_ISREG(mode)):

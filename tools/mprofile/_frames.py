@@ -12,7 +12,7 @@ would hold there.
 from __future__ import annotations
 
 import tracemalloc
-from typing import Any, Iterable, Optional, Sequence, Tuple, Union
+from typing import Any, Iterable, List, Optional, Sequence, Tuple, Union
 
 from ._heap import NATIVE
 
@@ -22,6 +22,15 @@ NO_DETAIL: Detail = (None, None)
 
 #: Python 3.9 made traces one field longer.
 HAS_TOTAL_NFRAME = hasattr(tracemalloc.Traceback, "total_nframe")
+
+
+def plain_trace(trace: Sequence[Any]) -> Tuple[Tuple[Any, ...], Optional[List[Detail]]]:
+    """mprofile 0.0.15's (size, frames), or frames of four fields, in tracemalloc's form."""
+    domain, size, frames = trace[:3] if len(trace) > 2 else (0, *trace)
+    total = trace[3] if len(trace) > 3 else None
+    split = [split_frame(frame) for frame in frames]
+    plain = tuple(frame for frame, _ in split)
+    return trace_tuple(domain, size, plain, total), [detail for _, detail in split]
 
 
 def split_frame(frame: Sequence[Any]) -> Tuple[Tuple[str, int], Detail]:
@@ -86,7 +95,10 @@ class Traceback(tracemalloc.Traceback):
 
 
 class Trace(tracemalloc.Trace):
-    """A live sample. It stands for `weight` blocks like it."""
+    """A live sample. It stands for `weight` blocks like it.
+
+    It is made from a raw trace of tracemalloc's, or of mprofile 0.0.15's: (size, frames).
+    """
 
     __slots__ = (
         "weight",
@@ -105,6 +117,8 @@ class Trace(tracemalloc.Trace):
         details: Optional[Sequence[Detail]] = None,
         total_nframe: Optional[int] = None,
     ) -> None:
+        if len(trace) == 2 or (trace[2] and len(trace[2][0]) == 4):
+            trace, details = plain_trace(trace)
         super().__init__(trace)
         self._details = details
         # Python 3.8's raw traces have no room for it.

@@ -21,7 +21,8 @@ KNOWN_KEYS = frozenset(
     "mprofile uid pid ppid host number trigger time clock_ms start exe cmdline cwd "
     "machine python python.build python.abi python.alloc python.stacks python.free rate frames "
     "samples peak_bytes peak_var peak_clock_ms own_bytes native arena_bytes malloc.served_by "
-    "malloc.counted malloc.system malloc.mapped malloc.used malloc.free malloc.top malloc.clock_ms".split()
+    "malloc.counted malloc.system malloc.mapped malloc.used malloc.free malloc.top malloc.clock_ms "
+    "stacks.bytes stacks.threads mimalloc.bytes".split()
 )
 
 

@@ -31,6 +31,8 @@ DOMAIN_NUMBERS = (0, 0, 0, 1, 2)
 Frame = Tuple[str, int, str, int]
 
 UNKNOWN_FILE = "<unknown>"
+#: The name of the pseudo frame that is the outermost of a stack that was cut at the frame limit.
+CUT_MARK = "[frames cut]"
 #: The first line of a function that is native: its file is a module, its lines are offsets there.
 NATIVE = 0xFFFFFFFF
 

@@ -32,16 +32,22 @@ _SUM_MAX = 1e200
 
 
 def read_heap(
-    path: str, salvage: bool = False, *, progress: Optional[Callable[[int], None]] = None
+    path: str,
+    salvage: bool = False,
+    descriptor: int = -1,
+    progress: Optional[Callable[[int], None]] = None,
 ) -> Heap:
-    """Read one snapshot file. Raises SnapshotError, or OSError where it cannot be opened.
+    """Read one snapshot: file *path*, or what *descriptor* has open, from its beginning.
 
-    *progress* is called now and then with how many bytes were read.
+    What *descriptor* has is this process's own, just written to memory: its checksums are checked,
+    but not each live sample's ids, which would make millions of numbers, each an allocation that is
+    recorded where all are. *progress* is called now and then with how many bytes were read. Raises
+    SnapshotError, or OSError where it cannot be opened.
     """
-    container = Container(path, salvage)
+    container = Container(path, salvage, descriptor)
     tables = Tables()
     tables.read(container, progress)
-    return _Resolver(container, tables).heap()
+    return _Resolver(container, tables, check_live=descriptor < 0).heap()
 
 
 class _Table:
@@ -84,8 +90,9 @@ class _Table:
 
 
 class _Resolver:
-    def __init__(self, container: Container, tables: Tables) -> None:
+    def __init__(self, container: Container, tables: Tables, check_live: bool) -> None:
         self.container = container
+        self.check_live = check_live
         self.tables = tables
         self.dropped: List[str] = []
 
@@ -113,7 +120,8 @@ class _Resolver:
         heap.sites = Sites(*sites.columns)  # type: ignore[arg-type]
         heap.threads = Threads(*threads.columns)
         heap.modules = Modules(*modules.columns)
-        self._check_live(heap, sites, threads, strings)
+        if self.check_live:
+            self._check_live(heap, sites, threads, strings)
         for table in (functions, nodes, sites, threads, modules):
             self._blank(table)
         if not len(functions):
@@ -155,12 +163,14 @@ class _Resolver:
             table.append(chunk)
         return table
 
-    def _bad(self, column: "Ints", target: Sequence[int]) -> Optional[bytearray]:
+    def _bad(self, column: "Ints", target: bytearray) -> Optional[bytearray]:
         """None where each id is a row of the target; else a mask of the good ones."""
         rows = len(target)
         if not column:
             return None
-        if max(column) < rows and 0 not in target:
+        first = target.find(1)
+        whole = target.find(0, first) < 0 and max(column) < rows
+        if whole and (first == 0 or min(column) >= first):
             return None
         mask = bytearray(row < rows and target[row] for row in column)
         return mask if 0 in mask else None

@@ -36,13 +36,15 @@ class _Stacks:
         return known
 
 
-class _Part:
+class Part:
     """One heap's live samples by row."""
 
     def __init__(self, heap: Heap) -> None:
         self.heap = heap
         self.stacks = _Stacks(heap)
         self.clock = heap.head.integer("clock_ms")
+        # A stack that is not known has one frame, which says so. Raw traces say it themselves.
+        self.least_depth = 1 if heap.head.values else None
 
     def __len__(self) -> int:
         return len(self.heap.live)
@@ -53,14 +55,14 @@ class _Part:
         site = live.site[row]
         frames, _ = self.stacks[heap.sites.node[site]]
         domain = heap.domain_numbers[heap.sites.domain[site]]
-        return trace_tuple(domain, live.size[row], frames, live.depth[row] or None)
+        return trace_tuple(domain, live.size[row], frames, live.depth[row] or self.least_depth)
 
     def trace(self, row: int) -> Trace:
         heap = self.heap
         live = heap.live
         site = live.site[row]
         _, details = self.stacks[heap.sites.node[site]]
-        trace = Trace(self.raw(row), details, live.depth[row] or None)
+        trace = Trace(self.raw(row), details, live.depth[row] or self.least_depth)
         trace.weight = block_weight(live.size[row], heap.rates[live.rate[row]])
         trace.domain_name = heap.domain_names[heap.sites.domain[site]]
         trace.type_name = heap.strings[live.type[row]] or None
@@ -76,7 +78,7 @@ class TraceList(_Base):  # type: ignore[misc]
     """A sequence of Trace over the live samples of one or more heaps."""
 
     def __init__(self, heaps: Sequence[Heap]) -> None:
-        self._lists = [_Part(heap) for heap in heaps]
+        self._lists = [Part(heap) for heap in heaps]
         self._raw: Optional[List[Tuple[Any, ...]]] = None
 
     @property
@@ -130,7 +132,7 @@ def keep_mask(heap: Heap, filters: Sequence[Any]) -> Sequence[int]:
         return all(f._match(raw) for f in exclusive)
 
     if not all(getattr(type(f), "_match", None) in _BY_SITE for f in filters):
-        part = _Part(heap)
+        part = Part(heap)
         return bytearray(keeps(part.raw(row)) for row in range(len(part)))
     stacks = _Stacks(heap)
     keys = heap.key_nodes()

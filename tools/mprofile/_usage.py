@@ -98,6 +98,13 @@ def pool_bytes(heap: Heap) -> int:
     return 4096 if old else 16384
 
 
+def domains_of_mimalloc(heap: Heap) -> Tuple[str, ...]:
+    """What mimalloc serves where it serves Python's objects: since 3.15 the raw domain, too."""
+    version = (heap.head.text("python") or "").split(".")
+    new = len(version) > 1 and version[1].isdigit() and int(version[1]) >= 15
+    return ("obj", "mem", "raw") if new else ("obj", "mem")
+
+
 def measure(heap: Heap) -> Usage:
     usage = Usage()
     live = heap.live
@@ -123,6 +130,7 @@ def _weigh(
 ) -> None:
     allocator, pool = allocator_of(heap), pool_bytes(heap)
     debug = _DEBUG_BYTES if (heap.head.text("python.alloc") or "").endswith("_debug") else 0
+    theirs = domains_of_mimalloc(heap) if allocator == "mimalloc" else ()
     unhooked = heap.head.text("python.free") == "unhooked"
     for (domain, size, rate), times in rows.items():
         name = heap.domain_names[domain]
@@ -131,11 +139,10 @@ def _weigh(
         served = MAPPED if name == "mmap" else MALLOC
         more = size + debug if python else size
         taken = float(malloc_chunk(more))
-        if name in ("obj", "mem"):
-            if allocator == "pymalloc" and more <= SMALL_MAX:
-                served, taken = ARENAS, pymalloc_block(more, pool)
-            elif allocator == "mimalloc":
-                served = INTERPRETER
+        if name in theirs:
+            served = INTERPRETER
+        elif name in ("obj", "mem") and allocator == "pymalloc" and more <= SMALL_MAX:
+            served, taken = ARENAS, pymalloc_block(more, pool)
         one = usage.of(python, served)
         one.bytes += times * ws
         one.bytes_var += times * vs
@@ -168,16 +175,16 @@ def peak_of(heap: Heap, served_by: str) -> Tuple[float, float]:
     Sites know no sizes but their mean: one whose blocks are small on average is pymalloc's.
     """
     allocator, sites = allocator_of(heap), heap.sites
+    theirs = domains_of_mimalloc(heap) if allocator == "mimalloc" else ()
     octets, variance = 0.0, 0.0
     columns = (sites.peak_bytes, sites.peak_bytes_var, sites.alloc_bytes, sites.alloc_blocks)
     for domain, peak, peak_var, size, blocks in zip(sites.domain, *columns):
         name = heap.domain_names[domain]
         served = MAPPED if name == "mmap" else MALLOC
-        if name in ("obj", "mem"):
-            if allocator == "mimalloc":
-                served = INTERPRETER
-            elif allocator == "pymalloc" and size <= SMALL_MAX * blocks:
-                served = ARENAS
+        if name in theirs:
+            served = INTERPRETER
+        elif name in ("obj", "mem") and allocator == "pymalloc" and size <= SMALL_MAX * blocks:
+            served = ARENAS
         if served == served_by:
             octets += peak
             variance += peak_var

@@ -204,7 +204,8 @@ def _native(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: st
 def _free(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: str) -> None:
     arenas, said, kept = map(account.item, ("arenas_free", "malloc_free", "malloc_kept"))
     in_malloc = said.bytes + kept.bytes
-    other = account.item("interpreter_kept")
+    known = account.item("interpreter_free")
+    other = known if known.bytes else account.item("interpreter_kept")
     if said.bytes or kept.bytes:
         text = "Inside malloc: %s" % bytes_text(said.bytes)
         if account.malloc_age is not None:
@@ -219,8 +220,11 @@ def _free(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: str)
         verdict.sentences.append(text + ".")
     if other.bytes > 0.1 * account.of("free").bytes:
         verdict.sentences.append(
-            "Kept by mimalloc: %s (inferred from what was live in it at the peak)."
-            % figure(other, plus_minus)
+            "Kept by mimalloc: %s (inferred%s)."
+            % (
+                figure(other, plus_minus),
+                "" if known.bytes else " from what was live in it at the peak",
+            )
         )
     if arenas.bytes > 0.1 * account.of("free").bytes:
         verdict.sentences.append(
@@ -307,9 +311,9 @@ def _unexplained(account: Account, verdict: Verdict, places: PlacesOf, plus_minu
 def possible(account: Account) -> str:
     """What may be in memory that is not explained."""
     causes = ["data of libraries", "memory mapped by libc or the kernel"]
-    if account.threads > 1:
-        causes.insert(0, "stacks of other threads (%d)" % (account.threads - 1))
-    if account.allocator == "mimalloc":
+    if account.stacks_unknown:
+        causes.insert(0, "stacks of other threads (%d)" % account.stacks_unknown)
+    if account.allocator == "mimalloc" and not account.item("interpreter_free").bytes:
         causes.insert(0, "what mimalloc keeps free")
     if account.malloc_age is None:
         causes.insert(0, "what malloc keeps free (it was not asked)")

@@ -21,6 +21,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from ._diff import apart
 from ._format import SnapshotError
+from ._cutmarks import without_cut_mark
 from ._frames import Detail, Statistic, StatisticDiff, Traceback
 from ._groups import Total, group
 from ._head import Head
@@ -28,6 +29,7 @@ from ._heap import Heap
 from ._ids import read_heap
 from ._merge import merge
 from ._rawtraces import heap_from_traces
+from ._replicate import replicate
 from ._sums import Sums, sum_sites
 from ._tracelist import TraceList, keep_mask
 from ._weights import standard_error
@@ -47,7 +49,7 @@ class Snapshot(tracemalloc.Snapshot):
     def __init__(
         self,
         traces: Iterable[Sequence[Any]],
-        traceback_limit: int = 1,
+        traceback_limit: int,
         sample_rate: int = 0,
     ) -> None:
         self._set_parts([heap_from_traces(traces, sample_rate)])
@@ -63,7 +65,7 @@ class Snapshot(tracemalloc.Snapshot):
     @classmethod
     def _from_heaps(cls, heaps: Sequence[Heap]) -> Snapshot:
         snapshot = cls.__new__(cls)
-        snapshot._set_parts(heaps)
+        snapshot._set_parts([without_cut_mark(heap) for heap in heaps])
         head = heaps[0].head
         snapshot.sample_rate = head.rate
         snapshot.traceback_limit = head.integer("frames") or 1
@@ -86,6 +88,10 @@ class Snapshot(tracemalloc.Snapshot):
                 return _from_pickle(paths[0], pickle.load(file))
         parts, _ = merge([read_heap(path, salvage) for path in paths])
         return Snapshot._from_heaps(parts)
+
+    @classmethod
+    def _from_descriptor(cls, descriptor: int) -> Snapshot:
+        return cls._from_heaps([read_heap("<memory>", descriptor=descriptor)])
 
     def dump(self, filename: Any) -> None:
         """Write a pickle that keeps the weights; loading it needs mprofile."""
@@ -172,9 +178,9 @@ class Snapshot(tracemalloc.Snapshot):
 
     def _group_by(self, key_type: str, cumulative: bool) -> Dict[Traceback, Statistic]:
         if key_type not in _KEY_TYPES:
-            raise ValueError("unknown key_type %r: expected one of %s" % (key_type, _KEY_TYPES))
+            raise ValueError("unknown key_type: %r" % (key_type,))
         if cumulative and key_type == "traceback":
-            raise ValueError("a traceback has all its frames: it cannot be cumulative")
+            raise ValueError("cumulative mode cannot by used with key type %r" % key_type)
         totals = group(self._sums_of_parts(), key_type, cumulative)
         return dict(_statistic(key_type, total) for total in totals.values())
 
@@ -201,6 +207,20 @@ class Snapshot(tracemalloc.Snapshot):
         differences.sort(reverse=True, key=_diff_key)
         return differences
 
+    def to_tracemalloc(self) -> tracemalloc.Snapshot:
+        """A plain tracemalloc.Snapshot, which needs no mprofile where it is loaded.
+
+        It has no place for weights, so each trace is in it as often as the blocks it stands for,
+        rounded up or down at random, without bias, and alike each time for the same snapshot. Its
+        own statistics are then right within the errors of this one; where every allocation was
+        recorded it is this one.
+
+        Where that would be more than 10,000,000 traces, there are so many times fewer, but at least
+        one for each sample, and they are as much larger: sizes stay right, counts are too small.
+        Its attribute `blocks_per_trace` is how many times; 1.0 where counts are right too.
+        """
+        return replicate(self._parts, self.traceback_limit)
+
     # Traces
 
     @property
@@ -213,7 +233,7 @@ class Snapshot(tracemalloc.Snapshot):
     def filter_traces(self, filters: Iterable[Any]) -> Snapshot:
         """A new snapshot of the traces that match the filters, as in tracemalloc."""
         if not isinstance(filters, IterableABC):
-            raise TypeError("filters: expected a list of filters, not %s" % type(filters).__name__)
+            raise TypeError("filters must be a list of filters, not %s" % type(filters).__name__)
         chosen = list(filters)
         parts = []
         for part in self._parts:
