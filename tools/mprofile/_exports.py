@@ -74,7 +74,9 @@ def _pickle(reading: Reading) -> bytes:
 
     stock = Snapshot._from_heaps(reading.parts).to_tracemalloc()
     if stock.blocks_per_trace > 1.0:  # type: ignore[attr-defined]
-        text = "--pickle: there are too many blocks to have a trace each: sizes are right, counts not"
+        text = (
+            "--pickle: there are too many blocks to have a trace each: sizes are right, counts not"
+        )
         print("mprofile-read: %s" % text, file=sys.stderr)
     return pickle.dumps(stock, pickle.HIGHEST_PROTOCOL)
 
@@ -84,7 +86,9 @@ EXPORTS: Tuple[Export, ...] = (
     Export("pprof", "all stacks and values for `go tool pprof`, gzipped,", _pprof),
     Export("collapsed", "stacks, one a line, for flamegraph.pl", _collapsed, with_diff=True),
     Export("speedscope", "stacks for speedscope.app", _speedscope),
-    Export("pickle", "the live blocks as this Python's tracemalloc.Snapshot.load reads them", _pickle),
+    Export(
+        "pickle", "the live blocks as this Python's tracemalloc.Snapshot.load reads them", _pickle
+    ),
 )
 
 
@@ -101,7 +105,9 @@ def check(options: object, diff: bool, leaks: bool) -> None:
         raise UsageError("%s: expected one of them on standard output" % names)
     for one, _ in wanted:
         if diff and not one.with_diff:
-            hint = ": give both profiles to go tool pprof -diff_base" if one.option == "pprof" else ""
+            hint = (
+                ": give both profiles to go tool pprof -diff_base" if one.option == "pprof" else ""
+            )
             raise UsageError("--%s goes without --diff%s" % (one.option, hint))
         if leaks and not one.with_leaks:
             raise UsageError("--%s goes without --leaks" % one.option)

@@ -40,7 +40,7 @@ GROWS, LATE, TURNS_OVER, STOPPED, OLD, FEW, YOUNG = (
 KINDS = (GROWS, LATE, TURNS_OVER, STOPPED, OLD, FEW, YOUNG)
 
 _FIRST, _END = 1, WINDOWS - 1
-#: Errors beyond which parts of the run are taken to differ, and samples below which nothing is said.
+#: Errors beyond which parts of the run are taken to differ; samples below which nothing is said.
 _UNEVEN = 2.0
 _ENOUGH = 4.0
 #: A part that has less than this of its share has nearly nothing.
