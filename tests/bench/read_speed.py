@@ -5,7 +5,7 @@
     python3 tests/bench/read_speed.py [SAMPLES [RATE]] [--write]     (default 3,000,000 at rate 1)
 
 Makes the file with the tests' own writer, then reads it with `mprofile-read` in a process of its
-own, by line, by whole stack, and cumulatively, and prints wall time and highest resident size. The
+own, once for each report and export, and prints wall time and highest resident size. The
 target for 3,000,000 samples is 10 s and 1 GiB on one core.
 """
 
@@ -123,14 +123,17 @@ def main() -> None:
         code = "import read_speed; read_speed.write(%r, %d, %d)" % (path, samples, rate)
         subprocess.run([sys.executable, "-c", code], cwd=HERE, check=True)
         size = os.path.getsize(path) / 2**20
-        rows = [
-            read(path, options)
-            for options in ([], ["--by", "traceback"], ["--cumulative"], ["--by", "thread"])
-        ]
+        reports: list[list[str]] = [[], ["--by", "traceback"], ["--cumulative"], ["--by", "thread"]]
+        reports += [["--tree"], ["--leaks"], ["--diff", path], ["--pprof", "/dev/null"]]
+        reports += [["--speedscope", "/dev/null"], ["--collapsed", "/dev/null"]]
+        reports += [["--html", "/dev/null"]]
+        rows = [read(path, options) for options in reports]
     title = "%d samples at rate %d, %.0f MiB" % (samples, rate, size)
     text = results.table([title, "wall time", "processor time", "highest resident size"], rows)
     foot = results.footer("read by Python %s" % sys.version.split()[0])
-    results.show("reading", "%s\n\n%s" % (text, foot), "--write" in sys.argv)
+    results.show("reading", "%s
+
+%s" % (text, foot), "--write" in sys.argv)
 
 
 if __name__ == "__main__":

@@ -62,9 +62,7 @@ HOUR = 3_600_000
 #: Lines of `leaky`, each with another way of growing, or of not growing.
 WAYS: Dict[str, Frame] = {
     way: ("app/ways.py", 10 * number, way, 10 * number - 5)
-    for number, way in enumerate(
-        ("leak", "cache", "busy", "filled", "bounded", "late", "few"), 1
-    )
+    for number, way in enumerate(("leak", "cache", "busy", "filled", "bounded", "late", "few"), 1)
 }
 
 
@@ -75,7 +73,9 @@ def leaky(until: int = 2 * HOUR, rate: int = 4096, **head: Any) -> Program:
     until half an hour after; `busy` keeps blocks for a minute, `bounded` for half an hour; `late`
     began after an hour; of `few` there are two.
     """
-    program = Program(rate, clock_ms=until, time="%d.000000000" % (1700000000 + until // 1000), **head)
+    program = Program(
+        rate, clock_ms=until, time="%d.000000000" % (1700000000 + until // 1000), **head
+    )
     address = 0
 
     def one(way: str, size: int, time: int, lives: int = 1 << 40) -> None:

@@ -58,7 +58,9 @@ class Decoded:
     strings: List[str] = field(default_factory=list)
     types: List[Tuple[str, str]] = field(default_factory=list)
     #: Values, stack as (mapping's file, address, function, file, first line, line), labels.
-    samples: List[Tuple[List[int], List[Tuple[Any, ...]], Dict[str, str]]] = field(default_factory=list)
+    samples: List[Tuple[List[int], List[Tuple[Any, ...]], Dict[str, str]]] = field(
+        default_factory=list
+    )
     mappings: Dict[int, Dict[int, Any]] = field(default_factory=dict)
     plain: Dict[int, int] = field(default_factory=dict)
     comments: List[str] = field(default_factory=list)

@@ -82,7 +82,10 @@ def test_the_reverse_is_the_negative(tmp_path: Any) -> None:
 
 
 def test_compare_to_says_the_same(tmp_path: Any) -> None:
-    paths = [save(tmp_path / "old.bin", leaky(HOUR).bytes()), save(tmp_path / "new.bin", leaky().bytes())]
+    paths = [
+        save(tmp_path / "old.bin", leaky(HOUR).bytes()),
+        save(tmp_path / "new.bin", leaky().bytes()),
+    ]
     old, new = map(mprofile.Snapshot.load, paths)
     for by in ("lineno", "filename", "traceback"):
         mine = rows(paths[1], paths[0], "--by", by)
@@ -205,7 +208,13 @@ def test_noise_is_marked_and_can_be_hidden(tmp_path: Any) -> None:
     old = save(tmp_path / "old.bin", leaky(HOUR).bytes())
     new = save(tmp_path / "new.bin", leaky().bytes())
     shown = read(new, "--diff", old)[1]
-    assert [line.count("~") for line in shown.splitlines() if "app/ways.py" in line] == [0, 0, 1, 1, 1]
+    assert [line.count("~") for line in shown.splitlines() if "app/ways.py" in line] == [
+        0,
+        0,
+        1,
+        1,
+        1,
+    ]
     hidden = read(new, "--diff", old, "--significant")[1]
     assert "3 lines within the noise hidden" in hidden
     assert "ways.py:30" not in hidden and "ways.py:10" in hidden

@@ -138,7 +138,7 @@ def test_hostile_names_stay_in_their_line(tmp_path: Any) -> None:
     program = Program(0)
     program.block(100, [("a;b\n.py", 1, "f;g \r\x1b[2J 7", 1), ("x y.py", 2, "<lambda>", 1)])
     path = save(tmp_path / "a.bin", program.bytes())
-    (stack, figures) = folded(path)[0]
+    stack, figures = folded(path)[0]
     assert len(stack) == 2 and figures == [100] and "\x1b" not in stack[1]
     assert profile(path).totals()["inuse_space"] == 100
     frames = json.loads(read(path, "--speedscope", "-")[1])["shared"]["frames"]

@@ -138,4 +138,6 @@ def test_sets_of_workers(tmp_path: Any) -> None:
 
 def test_a_run_without_anything(tmp_path: Any) -> None:
     for program in (Program(0), Program(4096, clock_ms=0)):
-        assert "Nothing is older than" in read(save(tmp_path / "a.bin", program.bytes()), "--leaks")[1]
+        assert (
+            "Nothing is older than" in read(save(tmp_path / "a.bin", program.bytes()), "--leaks")[1]
+        )

@@ -23,14 +23,14 @@ CACHE = os.path.join(
     os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "mprofile", "viewers"
 )
 
-SOURCE = '''\
+SOURCE = """\
 def leak(kept):
     kept.append(bytes(3000))
 
 
 def cache():
     return {n: bytes(60000) for n in range(200)}
-'''
+"""
 
 
 @pytest.fixture
@@ -59,7 +59,9 @@ def profiles(tmp_path: Any) -> List[str]:
 
 def pprof(tmp_path: Any, *arguments: str) -> str:
     """What `go tool pprof` prints. The first time go may have to build it."""
-    environment = dict(os.environ, PPROF_TMPDIR=str(tmp_path), GOFLAGS="-mod=mod", GOTOOLCHAIN="local")
+    environment = dict(
+        os.environ, PPROF_TMPDIR=str(tmp_path), GOFLAGS="-mod=mod", GOTOOLCHAIN="local"
+    )
     done = subprocess.run(
         ["go", "tool", "pprof", *arguments],
         env=environment,
@@ -124,7 +126,11 @@ def test_list_and_peek(profiles: List[str], tmp_path: Any) -> None:
 
 def test_raw_and_tags(profiles: List[str], tmp_path: Any) -> None:
     raw = pprof(tmp_path, "-raw", profiles[1])
-    assert "inuse_space/bytes[dflt]" in raw and "Period: 4096" in raw and "PeriodType: space bytes" in raw
+    assert (
+        "inuse_space/bytes[dflt]" in raw
+        and "Period: 4096" in raw
+        and "PeriodType: space bytes" in raw
+    )
     assert "one every 4 KiB on average" in pprof(tmp_path, "-comments", profiles[1])
     assert "obj" in pprof(tmp_path, "-tags", profiles[1])
     # What -web shows is the graph that -dot prints.
@@ -159,6 +165,7 @@ def schema() -> Any:
 @pytest.mark.parametrize("name", ["leaky", "mixed", "hostile", "sampled", "empty", "lossy"])
 def test_speedscope_takes_it(schema: Any, name: str) -> None:
     import jsonschema
+
     status, out, _ = read(os.path.join(GOLDEN, name + ".bin"), "--speedscope", "-")
     document = json.loads(out)
     assert status == 0

@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 from array import array
 from dataclasses import dataclass, field
+from operator import add
 from typing import Dict, Hashable, Iterator, List, Sequence, Tuple
 
 from ._groups import StackIds
@@ -57,15 +58,21 @@ def _codes(heap: Heap) -> bytearray:
     """Each live sample's window and class in one number: window * _CLASSES + class."""
     begin, end = run_ms(heap)
     length, last = end - begin, len(heap.lineage.uid) - 1
-    codes = bytearray(len(heap.live))
     minute, hour = _LIMITS
-    for row, (time, generation) in enumerate(zip(heap.live.time, heap.live.generation)):
-        if time > begin and generation == last:
-            window = min((time - begin) * WINDOWS // length, WINDOWS - 1)
-        else:
-            window = 0
-        age = end - time
-        codes[row] = window * _CLASSES + (age >= minute) + (age >= hour)
+
+    def code(time: int, window: int) -> int:
+        return window * _CLASSES + (end - time >= minute) + (end - time >= hour)
+
+    # Moments repeat: of millions of samples each is looked at once.
+    of_time = {
+        time: code(time, min(max(time - begin, 0) * WINDOWS // length, WINDOWS - 1))
+        for time in set(heap.live.time)
+    }
+    codes = bytearray(map(of_time.__getitem__, heap.live.time))
+    if last > 0:
+        for row, generation in enumerate(heap.live.generation):
+            if generation != last:
+                codes[row] = code(heap.live.time[row], 0)
     return codes
 
 
@@ -80,8 +87,9 @@ def _parts(heap: Heap, query: Query) -> Iterator[Tuple[int, Heap, Sums]]:
             yield code, piece, sum_live(piece, piece.live.site, len(heap.sites.node))
         return
     # Sums by site are enough: one pass over the samples instead of one a piece.
-    step, at = len(present), {code: index for index, code in enumerate(present)}
-    labels = array("Q", (site * step + at[code] for site, code in zip(heap.live.site, codes)))
+    step = len(present)
+    dense = codes.translate(bytes(present.index(c) if c in present else 0 for c in range(256)))
+    labels = array("Q", map(add, map(step.__mul__, heap.live.site), dense))
     sums = sum_live(heap, labels, len(heap.sites.node) * step)
     for index, code in enumerate(present):
         part = Sums(0)

@@ -64,7 +64,7 @@ class Layout:
         yield self._paint(line.rstrip(), "title")
 
     def row(self, index: int, place: str, from_left: bool) -> Iterator[str]:
-        """The line of one row, from 0; *from_left*: the end of its place says more than the start."""
+        """The line of one row, from 0; *from_left*: its place is cut at the left if it must be."""
         texts = []
         for column, size in zip(self._columns, self._sizes):
             style = column.styles[index] if column.styles else column.style

@@ -89,10 +89,13 @@ class DiffReport:
         else:
             text += ": samples that are in both snapshots cancel"
         if marks:
-            text += "; %s marks what is within the noise, less than %d %s (--significant hides it)" % (
-                _NOISE_MARK,
-                NOISE,
-                pm,
+            text += (
+                "; %s marks what is within the noise, less than %d %s (--significant hides it)"
+                % (
+                    _NOISE_MARK,
+                    NOISE,
+                    pm,
+                )
             )
         return text + "."
 

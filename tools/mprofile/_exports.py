@@ -116,7 +116,9 @@ def check(options: object, diff: bool, leaks: bool) -> None:
         raise UsageError("%s: expected one of them on standard output" % names)
     for one, _ in wanted:
         if diff and not one.with_diff:
-            hint = ": give both profiles to go tool pprof -diff_base" if one.option == "pprof" else ""
+            hint = (
+                ": give both profiles to go tool pprof -diff_base" if one.option == "pprof" else ""
+            )
             raise UsageError("--%s goes without --diff%s" % (one.option, hint))
         if leaks and not one.with_leaks:
             raise UsageError("--%s goes without --leaks" % one.option)

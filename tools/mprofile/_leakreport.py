@@ -68,7 +68,9 @@ class LeakReport:
 
     def _sure(self, exact: bool) -> Iterator[str]:
         pm = self.glyphs.plus_minus
-        words = "%s is one standard error, of the sampling; that it goes on like this is a guess." % pm
+        words = (
+            "%s is one standard error, of the sampling; that it goes on like this is a guess." % pm
+        )
         yield from self._wrapped(EXACT if exact else words)
 
     def _figure(self, of_bytes: bool, value: float, error: float) -> Tuple[str, str]:
@@ -79,9 +81,11 @@ class LeakReport:
         of_bytes, pm = leaks.query.ranks_bytes, self.glyphs.plus_minus
         old = [self._figure(of_bytes, row.old, row.old_error) for row in rows]
         growth = [
-            ("-", "")
-            if row.growth is None
-            else self._figure(of_bytes, row.growth, row.growth_error)
+            (
+                ("-", "")
+                if row.growth is None
+                else self._figure(of_bytes, row.growth, row.growth_error)
+            )
             for row in rows
         ]
         styles = ["faint" if row.growth is None else "up" for row in rows]
@@ -112,9 +116,13 @@ class LeakReport:
             text = "grows since about %s ago" % since
             return text + (", or keeps nothing longer" if row.kept is None else "")
         if row.kind == TURNS_OVER:
-            return "turns over: nothing stays longer than about %s (%.0f%% of what it allocated is alive)" % (
-                since,
-                100 * (row.kept or 0.0),
+            return (
+                "turns over: nothing stays longer than about %s (%.0f%% of what it allocated "
+                "is alive)"
+                % (
+                    since,
+                    100 * (row.kept or 0.0),
+                )
             )
         if row.kind == STOPPED:
             return "grew, and stopped: the last %s added little or nothing that stayed" % (

@@ -24,7 +24,7 @@ from ._ages import WINDOWS, AgedRow, aged_rows, run_ms
 from ._groups import StackIds
 from ._heap import Heap
 from ._rows import Query, UsageError, run
-from ._sums import sum_sites
+from ._sums import Sums
 from ._weights import standard_error
 
 #: What a row is. The order is that of the report.
@@ -40,7 +40,7 @@ GROWS, LATE, TURNS_OVER, STOPPED, OLD, FEW, YOUNG = (
 KINDS = (GROWS, LATE, TURNS_OVER, STOPPED, OLD, FEW, YOUNG)
 
 _FIRST, _END = 1, WINDOWS - 1
-#: Errors beyond which parts of the run are taken to differ, and samples below which nothing is said.
+#: Errors beyond which parts of the run are taken to differ; samples below which nothing is said.
 _UNEVEN = 2.0
 _ENOUGH = 4.0
 #: A part that has less than this of its share has nearly nothing.
@@ -95,7 +95,8 @@ def _allocated(heaps: Sequence[Heap], query: Query, stacks: StackIds) -> Dict[Ha
         return {}
     value = "alloc_bytes" if query.ranks_bytes else "alloc_blocks"
     ever = Query(query.by, value, query.cumulative, query.include, query.exclude)
-    rows = run(heaps, [sum_sites(heap) for heap in heaps], ever, stacks).rows
+    # What is alive plays no part in it.
+    rows = run(heaps, [Sums(0)] * len(heaps), ever, stacks).rows
     return {r.key: r.total.bytes if query.ranks_bytes else r.total.blocks for r in rows}
 
 

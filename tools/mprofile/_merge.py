@@ -45,7 +45,11 @@ def _newest(heaps: Sequence[Heap]) -> Tuple[List[Heap], List[str]]:
         old, new = (other, heap) if moment(other) <= moment(heap) else (heap, other)
         kept[key] = new
         same = moment(old) == moment(new)
-        text = "it is the same snapshot as %s" if same else "%s is a later snapshot of the same process"
+        text = (
+            "it is the same snapshot as %s"
+            if same
+            else "%s is a later snapshot of the same process"
+        )
         notes.append(("%s is left out: " + text) % (old.path, new.path))
     return list(kept.values()), notes
 

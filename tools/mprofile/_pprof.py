@@ -6,8 +6,8 @@ In-use and allocated, space and objects, as Go's own heap profiles name them, so
 the published `profile.proto`, because the reader has no dependencies.
 
 A location is a line of a function; what native code is has its module as mapping, with build id,
-and its address in the profiled process. A stack's domain is a label (`-tagfocus domain=malloc`), and
-with several processes its pid.
+and its address in the profiled process. A stack's domain is a label (`-tagfocus domain=malloc`),
+and with several processes its pid.
 
 Invariants: string 0 is empty; ids begin at 1; the values of all samples add up to the report's,
 rounded; the same snapshots give the same bytes.

@@ -63,7 +63,7 @@ def make_reading(
     old: Sequence[Heap],
     glyphs: Glyphs,
 ) -> Reading:
-    """Merge what was read: the last of the *sets* is what is reported, *old* what it is compared to."""
+    """Merge what was read: the last of the *sets* is reported, *old* what it is compared to."""
     newest = sets[-1]
     books = Books(newest)
     parts, notes = merge(newest)

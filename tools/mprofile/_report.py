@@ -31,7 +31,10 @@ WHAT = {
 }
 _CUMULATIVE = "a block counts in each %s of its stack"
 #: How often the truth is within the error, for every report that has one.
-SURE = "%s is one standard error: the truth is within it 2 times in 3, within twice of it 19 times in 20."
+SURE = (
+    "%s is one standard error: the truth is within it 2 times in 3, within twice of it 19 times "
+    "in 20."
+)
 EXACT = "Every allocation was recorded: the figures are exact."
 
 
@@ -56,8 +59,7 @@ class TableReport:
             yield ""
             none = figures(result.everything, result.query.ranks_bytes)[0] == 0
             yield from self._wrapped(
-                "Nothing to show: %s."
-                % ("the snapshot has none" if none else "no sample matches")
+                "Nothing to show: %s." % ("the snapshot has none" if none else "no sample matches")
             )
             return
         yield from self._how_sure(result)
@@ -123,7 +125,9 @@ class TableReport:
             Column("%", [share_text(value, whole) for value in values], "", 2),
         ]
         if self.paint.on:
-            bars = [bar(value / whole if whole else 0.0, _BAR_CELLS, self.glyphs) for value in values]
+            bars = [
+                bar(value / whole if whole else 0.0, _BAR_CELLS, self.glyphs) for value in values
+            ]
             columns.append(Column("", bars, "bar", 3, left=True))
         if query.source == "peak":
             return columns

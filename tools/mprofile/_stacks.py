@@ -5,7 +5,7 @@ Other tools have no place for fractions. Rounding each stack alone could add up 
 many small ones, so what one stack is rounded by is carried to the next: each figure is within one
 of the truth, and every sum over a whole file is the report's, rounded.
 
-Invariants: weights are in, once: a figure is an estimate of what was there, not of what was sampled.
+Invariants: weights are in, once: a figure is an estimate of what was there, not a sum of samples.
 """
 
 from __future__ import annotations
@@ -38,9 +38,7 @@ def rounded(values: Iterable[float]) -> Iterator[int]:
         yield whole
 
 
-def stacks(
-    parts: Sequence[Tuple[Heap, Sums]], query: Query
-) -> Iterator[Tuple[Heap, int, int]]:
+def stacks(parts: Sequence[Tuple[Heap, Sums]], query: Query) -> Iterator[Tuple[Heap, int, int]]:
     """Each site's heap, node and whole figure; those with a figure of zero are left out."""
     for heap, live in parts:
         sums = value_sums(heap, live, query)

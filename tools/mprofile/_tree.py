@@ -165,9 +165,8 @@ class TreeReport:
     ) -> Iterator[str]:
         tree = CallTree(parts, query)
         yield from wrapped_lines(
-            "%s, each caller with all it called, outermost first; the heaviest path is open. What has "
-            "no %s is all that the line above it called."
-            % (WHAT[query.value], self.glyphs.bullet),
+            "%s, each caller with all it called, outermost first; the heaviest path is open. What "
+            "has no %s is all that the line above it called." % (WHAT[query.value], self.glyphs.bullet),
             self.width,
         )
         exact = is_exact(tree.heaps)
@@ -177,7 +176,7 @@ class TreeReport:
             yield "Nothing to show."
             return
         root = tree.grow(DEFAULT_ROWS if limit is None else limit)
-        # What figures leave for the frames is known once they are set, and they do not depend on it.
+        # What room figures leave for the frames is known once they are set.
         drafts = list(self._walk(tree, root))
         layout = Layout(self._columns(query, tree, drafts), self.width, self.glyphs, self.paint)
         self._room = layout.room

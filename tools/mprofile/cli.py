@@ -87,20 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="show N rows, 0 all (default %d; all with --json)" % _DEFAULT_LIMIT,
     )
-    add(
-        "--include",
-        action="append",
-        default=[],
-        metavar="GLOB",
-        help="only blocks whose nearest frame is in such a file; may be repeated",
-    )
-    add(
-        "--exclude",
-        action="append",
-        default=[],
-        metavar="GLOB",
-        help="no blocks whose nearest frame is in such a file; may be repeated",
-    )
+    _add_filters(parser)
     _add_reports(parser)
     add(
         "--rss",
@@ -121,6 +108,24 @@ def _parser() -> argparse.ArgumentParser:
         version="mprofile-read %s, snapshot format %d.%d" % (__version__, MAJOR, MINOR),
     )
     return parser
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--include",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="only blocks whose nearest frame is in such a file; may be repeated",
+    )
+    add(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="no blocks whose nearest frame is in such a file; may be repeated",
+    )
 
 
 def _add_reports(parser: argparse.ArgumentParser) -> None:
