@@ -64,12 +64,14 @@ bool mp_maps_next(struct mp_maps *maps, struct mp_mapping *ret)
         ret->open |= c == 'r' || c == 'w';
         ret->private |= c == 'p';
     }
-    bool blank = false;
-    for (int field = 0; (c = next(maps)) != '\n'; blank = c == ' ') { /* 1 offset, 2 device, 3 inode, 4 name, which may have blanks */
+    next(maps);
+    ret->offset = number(maps, &c);
+    bool blank = true;
+    for (int field = 0; (c = next(maps)) != '\n'; blank = c == ' ') { /* 1 device, 2 inode, 3 name, which may have blanks */
         if (c == '\0') {
             return false;
         }
-        if (c != ' ' && blank && ++field == 4) {
+        if (c != ' ' && blank && ++field == 3) {
             ret->named = true;
             ret->file = c == '/';
         }

@@ -13,6 +13,7 @@
 
 struct mp_mapping {
     uint64_t start, end;
+    uint64_t offset; /* in its file */
     bool open;    /* may be read or written */
     bool private; /* what is written stays with this process */
     bool file;    /* of a file, with a path */

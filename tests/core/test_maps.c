@@ -28,14 +28,15 @@ static void as_libc_reads_them(void **state)
     assert_true(mp_maps_open(&maps));
     struct mp_mapping now;
     while (fgets(line, sizeof line, file) != NULL && mp_maps_next(&maps, &now)) {
-        unsigned long start, end;
+        unsigned long start, end, offset;
         char bits[5], name[4096] = "";
-        sscanf(line, "%lx-%lx %4s %*s %*s %*s %4095s", &start, &end, bits, name);
+        sscanf(line, "%lx-%lx %4s %lx %*s %*s %4095s", &start, &end, bits, &offset, name);
         if (strcmp(name, "[heap]") == 0 || strcmp(name, "[stack]") == 0) { /* may have grown in between */
             continue;
         }
         assert_int_equal(now.start, start);
         assert_int_equal(now.end, end);
+        assert_int_equal(now.offset, offset);
         assert_int_equal(now.open, bits[0] == 'r' || bits[1] == 'w');
         assert_int_equal(now.private, bits[3] == 'p');
         assert_int_equal(now.named, name[0] != '\0');

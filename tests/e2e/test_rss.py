@@ -194,6 +194,49 @@ def test_what_has_memory_leads_whatever_its_kind(python, run):
     assert by_line(path)["app.py", marks(source)["pieces"]].size == pytest.approx(80 << 20, rel=0.01)
 
 
+DATA = """
+char zeroed[24 << 20], data[8 << 20] = {1};
+void touch(void)
+{
+    for (unsigned i = 0; i < sizeof zeroed; i += 4096) zeroed[i] = 1;
+    for (unsigned i = 0; i < sizeof data; i += 4096) data[i] = 2;
+}
+"""
+
+
+@pytest.mark.few
+def test_data_of_libraries(python, run, tmp_path):
+    """What a library has written of its data and its zeroes, and the program to a file mapped privately; not what the
+    kernel joined to them, like arenas of Python's objects."""
+    (tmp_path / "data.c").write_text(DATA)
+    compiler = shutil.which("cc")
+    assert compiler, "the tests need a C compiler"
+    subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", "data.so", "data.c"], cwd=tmp_path, check=True)
+    program = run(python, """\
+        import ctypes, mmap, sys
+        kept = [[i] for i in range(700000)]
+        print("ready", flush=True); input()
+        library = ctypes.CDLL(sys.argv[1])
+        library.touch()
+        with open(sys.argv[2], "wb+") as file:
+            file.truncate(20 << 20)
+            view = mmap.mmap(file.fileno(), 20 << 20, flags=mmap.MAP_PRIVATE)
+        view[:10 << 20] = b"x" * (10 << 20)
+        print("ready", flush=True); input()
+        """, args=[str(tmp_path / "data.so"), str(tmp_path / "file")])
+
+    def data(number: int) -> float:
+        program.ready()
+        found = account(program.dump(number))
+        adds_up(found, 0.1)
+        return sum(item["bytes"] for item in found["items"] if item["key"] == "data")
+
+    before = data(1)
+    program.say("go")
+    assert 100_000 < before < 6 * MB
+    assert data(2) - before == pytest.approx(42 << 20, rel=0.03)
+
+
 def test_a_small_process_is_nothing_unusual(python, run):
     program = run(python, "print('ready', flush=True); input()")
     program.ready()
