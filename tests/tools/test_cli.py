@@ -34,6 +34,7 @@ USAGE = [
     (["--lim", "3"], "--lim"),
 ] + [
     (["--debug-dir", "no/such/folder"], "no such folder"),
+    (["--debug-dir", __file__], "not a folder"),
     (["--diff"], "--diff"),
     (["--leaks", "--tree"], "expected one of them"),
     (["--leaks", "--value", "alloc_bytes"], "inuse"),

@@ -206,7 +206,8 @@ def _check(options: argparse.Namespace, query: Query) -> None:
     if options.leaf_first and options.collapsed is None:
         raise UsageError("--leaf-first goes with --collapsed only")
     if options.debug_dir is not None and not os.path.isdir(options.debug_dir):
-        raise UsageError("--debug-dir %s: no such folder" % options.debug_dir)
+        wrong = "not a folder" if os.path.exists(options.debug_dir) else "no such folder"
+        raise UsageError("--debug-dir %s: %s" % (options.debug_dir, wrong))
     if options.html is not None:
         check_page(query)
     exports.check(options, bool(options.diff), options.leaks)
