@@ -421,6 +421,8 @@ def test_data_of_libraries_and_copies_of_workers(tmp_path: Any) -> None:
         program.proc[1] = (name, text + "Shared_Dirty:\t%d kB\n" % (5 << 10))
     books = accounts(tmp_path, *programs)
     assert books.total and 50 * MIB < books.total.item("copied").bytes < 70_000_000
+    assert books.verdict and any("are copies of what workers" in text for text in books.verdict.sentences)
+    assert any("gc.freeze()" in text for text in books.verdict.advice)
 
 
 def test_a_section_that_says_more_rows_than_it_has(tmp_path: Any) -> None:

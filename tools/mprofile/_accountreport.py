@@ -135,7 +135,7 @@ class AccountReport:
                 "to be touched: mappings, then large blocks, then what is free."
                 % bytes_text(guessed)
             )
-        if rest.bytes < 0:
+        if rest.bytes < -_WORTH_WORDS * account.rss:
             reasons = "blocks whose pages nobody has touched (numpy.zeros, calloc, mmap), pages "
             reasons += "that malloc gave back to the kernel, or the error of the estimates"
             if account.swapped:
