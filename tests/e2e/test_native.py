@@ -297,12 +297,61 @@ def test_limit_is_of_the_merged_stack(python: Python, run, extension: Path, limi
     raw = RawFile(run(python, DEEP, env={**RATE, "MPROFILEFRAMES": str(limit)}).ready().dump())
     sample = of_size(raw, 1000001)
     kept = [frame for frame in sample.stack if frame.file != "<unknown>"]
-    assert [frame.name for frame in kept][:3] == ["ext_inner", "ext_outer", "keep"][:limit]
+    nearest = {1: ["down"], 3: ["ext_inner", "down", "<lambda>"]}.get(limit, ["ext_inner", "ext_outer", "keep"])
+    assert [frame.name.rpartition(".")[2] for frame in kept][:3] == nearest
     if limit <= 200:
         assert len(kept) == limit and sample.depth > limit and names(sample)[-1] == "[frames cut]"
+        assert sum(not is_native(frame) for frame in kept) >= (limit + 1) // 2
     else:
         assert names(sample)[-1] == "_start" and sample.depth == len(sample.stack) < limit
         assert names(sample).count("down") == 61 and names(sample).count("call") == 60
+
+
+RECURSION = """
+#include <stdlib.h>
+void *block;
+__attribute__((noinline)) void recurse(int left)
+{
+    if (left == 0) {
+        block = malloc(1000001);
+    } else {
+        recurse(left - 1);
+    }
+    __asm__ volatile("");
+}
+"""
+RECURSION_APP = """
+import ctypes, sys
+recurse = ctypes.CDLL("./recursion.so").recurse
+
+def inner(depth):
+    recurse(depth)  # @inner
+
+def outer(depth):
+    inner(depth)  # @outer
+
+outer(DEPTH)  # @module
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.few
+@pytest.mark.parametrize("limit, depth", [(128, 200), (128, 100000), (8, 100)])
+def test_recursion_in_c_keeps_the_python_line(python: Python, run, tmp_path: Path, limit: int, depth: int) -> None:
+    """Beyond the limit, and beyond what is walked, the line that the block is known by is still Python's."""
+    compile_c(RECURSION, tmp_path / "recursion.so")
+    code = RECURSION_APP.replace("DEPTH", str(depth))
+    snapshot = run(python, code, env={**RATE, "MPROFILEFRAMES": str(limit)}).ready().dump()
+    sample = of_size(RawFile(snapshot), 1000001)
+    line = marks(code)
+    of_python = [frame for frame in sample.stack if not is_native(frame) and frame.file != "<unknown>"]
+    assert [(frame.name, frame.line) for frame in of_python] == [
+        ("inner", line["inner"]), ("outer", line["outer"]), ("<module>", line["module"])]
+    assert names(sample)[:3] == ["recurse"] * 3
+    assert names(sample)[-1] == "[frames cut]" and sample.depth > limit == len(sample.stack) - 1
+    first = reader("--limit", "1", "--exclude", "<*", snapshot).stdout
+    assert "app.py:%d" % line["inner"] in first and "note.native" not in first
 
 
 CPP = """
