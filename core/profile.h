@@ -27,6 +27,7 @@ enum mp_count {
     MP_LOST_FREES,
     MP_LOST_STACKS,
     MP_LOST_SNAPSHOTS,
+    MP_LOST_SMALL_STACKS, /* samples of signal handlers whose stack has no room for taking them */
     MP_LOST_HOOKS, /* live samples that were forgotten because another tracer took our hooks away */
     MP_NOTE_STACKS_CUT,
     MP_NOTE_REFUSED_513,

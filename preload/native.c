@@ -203,7 +203,8 @@ const struct mp_stack_source *mp_native_begin(const void *eval, const void *cons
                                       .intern_locked = intern_locked,
                                       .done = mp_py_stack_source.done,
                                       .prepare = prepare,
-                                      .wide = true};
+                                      .wide = true,
+                                      .narrow = &mp_py_stack_source};
     mp_objects_refresh();
     self = mp_objects_find((uintptr_t)mp_native_begin);
     find_eval(eval);

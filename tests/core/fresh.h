@@ -109,6 +109,7 @@ static inline void fresh_release(void)
     look_before = NULL;
     look_after = NULL;
     start_pending = NULL;
+    stack_room = NULL;
     fresh_done_calls = 0;
 }
 

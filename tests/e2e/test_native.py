@@ -575,6 +575,94 @@ def test_through_a_signal_on_another_stack(python: Python, run, tmp_path: Path) 
     assert shown[-1] == "_start"
 
 
+TINY = r"""
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+
+enum { BELOW = 65536 };
+static size_t size;
+static void *volatile block;
+
+__attribute__((noinline)) void in_handler(int number)
+{
+    free(block);
+    block = malloc(size);
+    free(malloc(size + 5));
+    block = malloc(size);
+}
+
+/* Bytes that a handler has used of its stack, the kernel's among them; beyond its end where it is more than there are. */
+static long handle(size_t room)
+{
+    unsigned char *below = mmap(NULL, BELOW + room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memset(below, 0xA5, BELOW + room);
+    stack_t stack = {.ss_sp = below + BELOW, .ss_size = room};
+    struct sigaction action = {.sa_handler = in_handler, .sa_flags = SA_ONSTACK};
+    if (sigaltstack(&stack, NULL) != 0) {
+        return -1;
+    }
+    sigaction(SIGUSR1, &action, NULL);
+    block = malloc(size);
+    raise(SIGUSR1);
+    unsigned char *touched = below;
+    while (*touched == 0xA5) {
+        touched++;
+    }
+    return below + BELOW + room - touched;
+}
+
+static void *all(void *unused)
+{
+    static const size_t more[] = {16384, 700, 1200, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 16384};
+    for (int i = 0; i < sizeof more / sizeof *more; i++) {
+        size_t room = getauxval(AT_MINSIGSTKSZ) + more[i];
+        size = 1000000 + more[i] + (unused != NULL);
+        long used = handle(room);
+        if (used < 0 || used > room) {
+            printf("of %zu bytes a handler used %ld\n", room, used);
+            fflush(stdout);
+        }
+    }
+    return NULL;
+}
+
+void start(void)
+{
+    pthread_t thread;
+    all(NULL);
+    pthread_create(&thread, NULL, all, "");
+    pthread_join(thread, NULL);
+}
+"""
+TINY_APP = """
+import ctypes, sys
+ctypes.CDLL("./tiny.so").start()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.few
+@pytest.mark.parametrize("native", ["0", "1"])
+def test_a_handler_on_a_tiny_stack(python: Python, run, tmp_path: Path, native: str) -> None:
+    """No sample writes beyond the end of the stack of a handler that allocates: there is no guard."""
+    compile_c(TINY, tmp_path / "tiny.so", "-pthread")
+    env = {"MPROFILERATE": "1", "MPROFILENATIVE": native}
+    raw = RawFile(run(python, TINY_APP, env=env).ready().dump())
+    sizes = {sample.size: sample for sample in raw.live}
+    assert 1000700 not in sizes and int(raw.head["lost.small_stacks"]) >= 4
+    small, large = sizes[1005000], sizes[1016384]
+    assert (names(large)[0] == "in_handler") == (native == "1")
+    assert names(small) == ["<module>"]
+    assert (int(raw.head.get("note.native_skipped", "0")) >= 4) == (native == "1")
+
+
 SMALL = """
 #include <pthread.h>
 #include <stdlib.h>
