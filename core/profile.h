@@ -97,7 +97,7 @@ MP_INLINE bool mp_profile_is_off(uint32_t row)
     return mp_profile.rates[row] == MP_RATE_OFF;
 }
 
-/* Memory of the profiler itself, in bytes: what is mapped, without the ends of tables that were never touched. */
+/* Memory of the profiler itself, in bytes: what is mapped, without the ends of tables and rooms that were never touched. */
 uint64_t mp_profile_own_bytes(void);
 
 /* Milliseconds since the beginning (coarse: the kernel's tick). */

@@ -325,7 +325,7 @@ static void take_wide(const struct mp_stack_source *from, uint32_t max, const vo
                              .max = max,
                              .scratch = (char *)room->frames + (size_t)max * MP_FRAME_SIZE};
     take(&stack, block, size, domain, due);
-    mp_room_leave(room);
+    mp_room_leave(room, stack.count + stack.scratched);
 }
 
 /* The frames lie on this function's stack: 2 kB, and only while a sample is taken. */
@@ -343,7 +343,7 @@ static void take_deep(const struct mp_stack_source *from, uint32_t max, const vo
     struct mp_room *room = mp_room_deep();
     struct mp_stack stack = {.source = from, .frames = room->frames, .max = max < room->count ? max : room->count};
     take(&stack, block, size, domain, due);
-    mp_room_leave(room);
+    mp_room_leave(room, stack.count);
 }
 
 MP_COLD void mp_sample_add(const void *block, size_t size, enum mp_domain domain, uint32_t due)

@@ -47,6 +47,7 @@ struct mp_stack {
     uint32_t count;
     uint32_t depth; /* how many there were, as far as they were counted */
     void *scratch;  /* for a wide source: room for MP_STACK_ROOMS - 1 times as many */
+    uint32_t scratched; /* frames that were written there */
     enum mp_why why;
     bool detached;  /* the source's own */
 };

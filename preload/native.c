@@ -176,6 +176,7 @@ static void collect(struct mp_stack *stack, enum mp_domain domain)
     errno = error;
 
     bool matched;
+    stack->scratched = python.count + native.count;
     stack->count = mp_py_merge(&python_side, &native, stack->frames, stack->max, &stack->depth, &matched);
     stack->why = python.why;
     stack->detached = python.detached;

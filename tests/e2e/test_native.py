@@ -371,6 +371,16 @@ sys.stdin.read()
 
 
 @pytest.mark.few
+def test_room_for_deep_stacks_is_not_counted(python: Python, run, tmp_path: Path) -> None:
+    """What was reserved for stacks of 65535 frames, 17 MB, and never touched, is no memory of the profiler's."""
+    own = {}
+    for limit in ("128", "65535"):
+        raw = RawFile(run(python, "print('ready', flush=True); input()", env={**RATE, "MPROFILEFRAMES": limit}).ready().dump())
+        own[limit] = int(raw.head["own_bytes"])
+    assert own["65535"] < own["128"] + (1 << 20)
+
+
+@pytest.mark.few
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
 def test_cpp_new(python: Python, run, tmp_path: Path) -> None:
     compile_c(CPP, tmp_path / "cpp.so", compiler="c++")
