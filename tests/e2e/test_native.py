@@ -390,6 +390,29 @@ def test_cpp_new(python: Python, run, tmp_path: Path) -> None:
     assert shown[-1] == "_start" and "<module>" in shown
 
 
+RELATIVE_APP = """
+import ctypes, os, sys
+os.chdir("lib")
+library = ctypes.CDLL("./cpp.so")
+os.chdir("/")
+library.first.argtypes = [ctypes.c_size_t]
+library.first(1000001)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.few
+def test_a_module_loaded_by_a_relative_name(python: Python, run, tmp_path: Path) -> None:
+    """Its path is the file's, also where the program has gone elsewhere before the first sample in it."""
+    folder = tmp_path / "a folder" / "lib"
+    folder.mkdir(parents=True)
+    compile_c(SWAPPED % {"name": "first"}, folder / "cpp.so")
+    raw = RawFile(run(python, RELATIVE_APP, env=RATE, cwd=folder.parent).ready().dump())
+    assert of_size(raw, 1000001).stack[0].file == str(folder / "cpp.so")
+    assert [path for path in modules(raw) if not path.startswith("/")] in ([], ["linux-vdso.so.1"])
+
+
 SWAPPED = """
 #include <stdlib.h>
 void *%(name)s(size_t size) { void *block = malloc(size); __asm__ volatile("" : : "r"(block)); return block; }
