@@ -38,6 +38,7 @@ static const char *const count_keys[MP_COUNTS] = {
     [MP_LOST_FREES] = "lost.frees",
     [MP_LOST_STACKS] = "lost.stacks",
     [MP_LOST_SNAPSHOTS] = "lost.snapshots",
+    [MP_LOST_SMALL_STACKS] = "lost.small_stacks",
     [MP_LOST_HOOKS] = "lost.hooks",
     [MP_NOTE_STACKS_CUT] = "note.stacks_cut",
     [MP_NOTE_REFUSED_513] = "note.refused_513",

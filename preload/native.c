@@ -176,6 +176,7 @@ static void collect(struct mp_stack *stack, enum mp_domain domain)
     errno = error;
 
     bool matched;
+    stack->scratched = python.count + native.count;
     stack->count = mp_py_merge(&python_side, &native, stack->frames, stack->max, &stack->depth, &matched);
     stack->why = python.why;
     stack->detached = python.detached;
@@ -203,7 +204,8 @@ const struct mp_stack_source *mp_native_begin(const void *eval, const void *cons
                                       .intern_locked = intern_locked,
                                       .done = mp_py_stack_source.done,
                                       .prepare = prepare,
-                                      .wide = true};
+                                      .wide = true,
+                                      .narrow = &mp_py_stack_source};
     mp_objects_refresh();
     self = mp_objects_find((uintptr_t)mp_native_begin);
     find_eval(eval);

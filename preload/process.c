@@ -28,6 +28,7 @@
 #include "core/sys.h"
 #include "core/thin.h"
 #include "preload/account.h"
+#include "preload/altstack.h"
 #include "preload/dump.h"
 #include "preload/malloc.h"
 #include "preload/native.h"
@@ -200,6 +201,7 @@ static bool start_core(void)
     const char *no_native = mp_options.native ? mp_native_load() : "0";
     mp_sample_source(&mp_py_stack_source);
     mp_sample_pending(mp_dump_pending);
+    mp_sample_stack_room(mp_altstack_room);
     if (mp_options.exit) {
         mp_sample_before(mp_process_look);
     }

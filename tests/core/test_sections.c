@@ -147,7 +147,7 @@ static void the_lines_of_head(void **state)
     mp_profile_set_rate(MP_RATE_OFF);
     d = written(false);
     static const char *const keys[] = {"lost.memory",     "lost.reentered",   "lost.frees",
-                                       "lost.stacks",     "lost.snapshots",   "lost.hooks",       "note.stacks_cut",
+                                       "lost.stacks",     "lost.snapshots",   "lost.small_stacks", "lost.hooks",       "note.stacks_cut",
                                        "note.refused_513", "note.replaced",   "note.names_cut",
                                        "note.native_unmatched", "note.native_skipped", "note.thinned"};
     assert_int_equal(MP_COUNT(keys), MP_COUNTS);

@@ -33,6 +33,7 @@ _LOST = {
     "reentered": "samples were not taken: the thread was inside the profiler already",
     "frees": "frees were not seen to the end: their blocks may still show as live",
     "stacks": "samples have no stack: it could not be walked",
+    "small_stacks": "samples were not taken: the stack of a signal handler had too little room",
     "snapshots": "snapshots were asked for and not written",
     "hooks": "samples were forgotten: a tracer that was started earlier took the profiler's hooks "
     "away when it stopped, and frees may have been missed",
@@ -45,6 +46,12 @@ _NOTES = {
     "its rate and kept every other sample, without bias; errors are larger",
     "names_cut": "names of functions, files or threads were too long to be kept whole: "
     "their ends are cut",
+    "native_unmatched": "stacks have native frames above Python's only: the two could not be fitted "
+    "together (a greenlet's, or code without unwind information)",
+    "native_skipped": "stacks have no native frames: a fork was near, or the stack of a signal "
+    "handler had too little room",
+    "replaced": "live samples were at an address that was given out again: their free was not seen, "
+    "and they were taken out then",
     "refused_513": "small blocks could not be asked for as 513 bytes, "
     "and were asked for at their true size",
 }
