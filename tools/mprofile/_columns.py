@@ -56,12 +56,16 @@ class Layout:
         """The columns that a place has."""
         return self._room() if self.beside else self._width - _INDENT
 
-    def title(self, place: str) -> Iterator[str]:
+    def title(self, place: str, right: str = "") -> Iterator[str]:
+        """The titles; *right* is that of what stands at the right end of lines below rows."""
         texts = [_set(c, c.title, size) for c, size in zip(self._columns, self._sizes)]
         line = shortened(" ".join(texts), self._width, self._glyphs)
         if self.beside:
             line += "  " + shortened(place, self._room(), self._glyphs)
-        yield self._paint(line.rstrip(), "title")
+        line = line.rstrip()
+        if right and width_of(line) + 2 + width_of(right) <= self._width:
+            line += right.rjust(self._width - width_of(line))
+        yield self._paint(line, "title")
 
     def row(self, index: int, place: str, from_left: bool) -> Iterator[str]:
         """The line of one row, from 0; *from_left*: the end of its place says more than the start."""

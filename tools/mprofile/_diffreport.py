@@ -117,10 +117,11 @@ class DiffReport:
         query = difference.query
         self.where.learn(query.by, [one.row for one in rows])
         layout = Layout(self._columns(difference, rows), self.width, self.glyphs, self.paint)
-        yield from layout.title(BY_WORDS[query.by][1])
+        types = self.where.types_title(query.by, [one.row for one in rows])
+        yield from layout.title(BY_WORDS[query.by][1], types)
         for index, one in enumerate(rows):
             yield from layout.row(index, place_of(query.by, one.row), from_left(query.by))
-            yield from self.where.below(query.by, one.row)
+            yield from self.where.below(query.by, one.row, query.ranks_bytes)
             if query.by == "traceback" and index < len(rows) - 1:
                 yield ""
 

@@ -148,6 +148,10 @@ def _named(row: Row, query: Query) -> Dict[str, Any]:
         named.update((key, frame[key]) for key in _KEYS[query.by])
         if "native" in frame:
             named["native"] = True
+    if row.types is not None:
+        named["types"] = [
+            {"type": name, **_figures(total, query.source)} for name, total in row.types.totals
+        ]
     named.update(row.labels)
     return named
 

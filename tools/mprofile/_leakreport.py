@@ -55,14 +55,16 @@ class LeakReport:
         if not shown:
             yield "Nothing is older than %s." % tenth
         else:
-            self.where.learn(query.by, [row.aged.row for row in shown])
+            places = [row.aged.row for row in shown]
+            self.where.learn(query.by, places)
             layout = Layout(self._columns(leaks, shown), self.width, self.glyphs, self.paint)
-            yield from layout.title(BY_WORDS[query.by][1])
+            types = self.where.types_title(query.by, places)
+            yield from layout.title(BY_WORDS[query.by][1], types)
             for index, row in enumerate(shown):
                 yield from layout.row(index, place_of(query.by, row.aged.row), from_left(query.by))
                 for text in wrapped_lines(self._words(leaks, row), self.width - 4):
                     yield "    " + self.paint(text, _STYLES.get(row.kind, ""))
-                yield from self.where.below(query.by, row.aged.row)
+                yield from self.where.below(query.by, row.aged.row, query.ranks_bytes)
         yield from self._rest(leaks, kept, len(shown))
         yield from self.where.changed()
 
@@ -168,12 +170,14 @@ class LeakReport:
         if not shown:
             yield from self._wrapped("Nothing grew in each of them beyond the noise.")
         else:
-            self.where.learn(query.by, [row.diff.row for row in shown])
+            places = [row.diff.row for row in shown]
+            self.where.learn(query.by, places)
             layout = Layout(self._trend_columns(trend, shown), self.width, self.glyphs, self.paint)
-            yield from layout.title(BY_WORDS[query.by][1])
+            types = self.where.types_title(query.by, places)
+            yield from layout.title(BY_WORDS[query.by][1], types)
             for index, row in enumerate(shown):
                 yield from layout.row(index, place_of(query.by, row.diff.row), from_left(query.by))
-                yield from self.where.below(query.by, row.diff.row)
+                yield from self.where.below(query.by, row.diff.row, query.ranks_bytes)
         others = sum(1 for row in trend.rows if not row.grows and any(row.steps))
         texts = []
         if len(growing) > len(shown):

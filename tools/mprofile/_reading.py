@@ -14,6 +14,7 @@ from ._books import Books
 from ._diff import Difference, difference
 from ._heap import Heap
 from ._leaks import Leaks, find_leaks
+from ._linetypes import learn_types
 from ._merge import merge
 from ._rows import Query, Result, is_exact, run
 from ._sums import Sums, sum_sites
@@ -45,16 +46,24 @@ class Reading:
         return list(zip(self.old, self.old_sums))
 
     def result(self) -> Result:
-        return run(self.parts, self.sums, self.query)
+        result = run(self.parts, self.sums, self.query)
+        learn_types(self.pairs, self.query, result.rows)
+        return result
 
     def difference(self) -> Difference:
-        return difference(self.parts, self.old, self.query, self.sums, self.old_sums)
+        found = difference(self.parts, self.old, self.query, self.sums, self.old_sums)
+        learn_types(self.pairs, self.query, [one.row for one in found.rows])
+        return found
 
     def leaks(self) -> Leaks:
-        return find_leaks(self.parts, self.query, is_exact(self.parts))
+        found = find_leaks(self.parts, self.query, is_exact(self.parts))
+        learn_types(self.pairs, self.query, [one.aged.row for one in found.rows])
+        return found
 
     def trend(self) -> Trend:
-        return find_trend(self.sets, self.query)
+        found = find_trend(self.sets, self.query)
+        learn_types(self.pairs, self.query, [one.diff.row for one in found.rows])
+        return found
 
 
 def make_reading(

@@ -64,10 +64,10 @@ class TableReport:
         yield ""
         self.where.learn(by, rows)
         layout = Layout(self._columns(result, rows), self.width, self.glyphs, self.paint)
-        yield from layout.title(BY_WORDS[by][1])
+        yield from layout.title(BY_WORDS[by][1], self.where.types_title(by, rows))
         for index, row in enumerate(rows):
             yield from layout.row(index, place_of(by, row), from_left(by))
-            yield from self.where.below(by, row)
+            yield from self.where.below(by, row, result.query.ranks_bytes)
             if by == "traceback" and index < len(rows) - 1:
                 yield ""
         yield from self._rest(result, len(rows))
