@@ -27,6 +27,7 @@ REPORT_VERSION = 1
 
 def report_json(reading: Reading, result: Result, reader: str) -> str:
     rows = result.rows[: reading.limit] if reading.limit else result.rows
+    reading.learn_types(rows)
     return _text(
         _start(reading, "table", reader),
         total=_figures(result.everything, result.query.source),
@@ -40,6 +41,7 @@ def diff_json(reading: Reading, found: Difference, reader: str) -> str:
     """Rows with their figures now and before, and the change with its error."""
     query = found.query
     rows = found.rows[: reading.limit] if reading.limit else found.rows
+    reading.learn_types([one.row for one in rows])
     return _text(
         _start(reading, "diff", reader),
         old_processes=[_process(heap) for heap in reading.old],
@@ -52,6 +54,7 @@ def diff_json(reading: Reading, found: Difference, reader: str) -> str:
 
 def leaks_json(reading: Reading, found: Leaks, reader: str) -> str:
     rows = found.rows[: reading.limit] if reading.limit else found.rows
+    reading.learn_types([one.aged.row for one in rows])
     return _text(
         _start(reading, "leaks", reader),
         run_seconds=found.seconds,
@@ -62,6 +65,7 @@ def leaks_json(reading: Reading, found: Leaks, reader: str) -> str:
 
 def trend_json(reading: Reading, found: Trend, reader: str) -> str:
     rows = found.rows[: reading.limit] if reading.limit else found.rows
+    reading.learn_types([one.diff.row for one in rows])
     return _text(
         _start(reading, "trend", reader),
         sets=[[heap.path for heap in one] for one in found.sets],

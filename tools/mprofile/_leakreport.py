@@ -18,7 +18,7 @@ from ._text import Glyphs
 from ._trend import Trend, TrendRow
 from ._units import bytes_and_error, bytes_text, count_and_error, duration_text
 from ._weights import standard_error
-from ._where import BY_WORDS, Where, from_left, place_of
+from ._where import BY_WORDS, LearnTypes, Where, from_left, place_of
 
 _STEPS_SHOWN = 4
 _STYLES = {GROWS: "alarm", LATE: "alarm"}
@@ -31,11 +31,12 @@ class LeakReport:
         glyphs: Glyphs,
         native: Optional[NativeLines] = None,
         paint: Optional[Paint] = None,
+        learn_types: Optional[LearnTypes] = None,
     ) -> None:
         self.width = width
         self.glyphs = glyphs
         self.paint = paint or Paint()
-        self.where = Where(width, glyphs, native, self.paint)
+        self.where = Where(width, glyphs, native, self.paint, learn_types)
 
     # From the ages in one snapshot.
 

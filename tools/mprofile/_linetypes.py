@@ -5,8 +5,8 @@ A type is known of objects only, and not of all: buffers and native blocks have 
 of all that is alive at the line, and need not add up to it. What was allocated in all, or at the
 peak, is recorded without types, and so is what a line only called (`--cumulative`).
 
-Invariants: one pass over the live samples, whatever the number of rows; rows and figures are not
-changed.
+Invariants: one pass over the live samples, whatever the number of rows, and memory by the number
+of pairs of a site of the rows and a type; rows' own figures are not changed.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def learn_types(parts: Sequence[Tuple[Heap, Sums]], query: Query, rows: Sequence
                 amounts = whole.setdefault(key, [0.0, 0.0])
                 amounts[0] += sums.bytes[site]
                 amounts[1] += sums.blocks[site]
-        pairs, labels = _typed(heap)
+        pairs, labels = _typed(heap, [key in wanted for key in keys])
         typed = sum_live(heap, labels, len(pairs))
         for label, (site, kind) in enumerate(pairs):
-            if kind and keys[site] in wanted:
+            if label:
                 names = found.setdefault(keys[site], {})
                 total = names.setdefault(heap.strings[kind], Total(heap, 0))
                 total.add(heap, typed, label, 0)
@@ -60,14 +60,19 @@ def learn_types(parts: Sequence[Tuple[Heap, Sums]], query: Query, rows: Sequence
         row.types = LineTypes(by_weight, *whole.get(row.key, (0.0, 0.0)))
 
 
-def _typed(heap: Heap) -> "Tuple[List[Tuple[int, int]], array[int]]":
-    """The pairs of site and type that there are, and each live sample's pair; 0: of no type."""
+def _typed(heap: Heap, mask: Sequence[bool]) -> "Tuple[List[Tuple[int, int]], array[int]]":
+    """The pairs of site and type that there are, and each live sample's pair.
+
+    Pair 0 is that of samples without a type, and of those of sites that are not wanted.
+    """
     live, width = heap.live, len(heap.strings)
     known: Dict[int, int] = {0: 0}
     get = known.setdefault
-    pairs = zip(live.site, live.type)
-    labels = array("I", (get(kind and site * width + kind, len(known)) for site, kind in pairs))
-    return [divmod(pair, width) for pair in known], labels
+    start = [(site + 1) * width if wanted else 0 for site, wanted in enumerate(mask)]
+    starts = map(start.__getitem__, live.site)
+    pairs = (begin and kind and begin + kind for begin, kind in zip(starts, live.type))
+    labels = array("I", (get(pair, len(known)) for pair in pairs))
+    return [(pair // width - 1, pair % width) for pair in known], labels
 
 
 def types_words(types: LineTypes, of_bytes: bool, glyphs: Glyphs) -> str:

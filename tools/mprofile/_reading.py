@@ -16,7 +16,7 @@ from ._heap import Heap
 from ._leaks import Leaks, find_leaks
 from ._linetypes import learn_types
 from ._merge import merge
-from ._rows import Query, Result, is_exact, run
+from ._rows import Query, Result, Row, is_exact, run
 from ._sums import Sums, sum_sites
 from ._text import Glyphs
 from ._trend import Trend, find_trend
@@ -46,24 +46,20 @@ class Reading:
         return list(zip(self.old, self.old_sums))
 
     def result(self) -> Result:
-        result = run(self.parts, self.sums, self.query)
-        learn_types(self.pairs, self.query, result.rows)
-        return result
+        return run(self.parts, self.sums, self.query)
 
     def difference(self) -> Difference:
-        found = difference(self.parts, self.old, self.query, self.sums, self.old_sums)
-        learn_types(self.pairs, self.query, [one.row for one in found.rows])
-        return found
+        return difference(self.parts, self.old, self.query, self.sums, self.old_sums)
+
+    def learn_types(self, rows: Sequence[Row]) -> None:
+        """Give rows that are shown the types beside their lines, where there are any."""
+        learn_types(self.pairs, self.query, rows)
 
     def leaks(self) -> Leaks:
-        found = find_leaks(self.parts, self.query, is_exact(self.parts))
-        learn_types(self.pairs, self.query, [one.aged.row for one in found.rows])
-        return found
+        return find_leaks(self.parts, self.query, is_exact(self.parts))
 
     def trend(self) -> Trend:
-        found = find_trend(self.sets, self.query)
-        learn_types(self.pairs, self.query, [one.diff.row for one in found.rows])
-        return found
+        return find_trend(self.sets, self.query)
 
 
 def make_reading(

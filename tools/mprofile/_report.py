@@ -15,7 +15,7 @@ from ._rows import Result, Row, figures
 from ._text import Glyphs
 from ._units import bytes_and_error, count_and_error, share_text
 from ._weights import standard_error
-from ._where import BY_WORDS, Where, from_left, place_of
+from ._where import BY_WORDS, LearnTypes, Where, from_left, place_of
 
 _SAMPLES_FROM_WIDTH = 100
 #: Relative error of about 16 samples of small blocks.
@@ -42,11 +42,12 @@ class TableReport:
         glyphs: Glyphs,
         native: Optional[NativeLines] = None,
         paint: Optional[Paint] = None,
+        learn_types: Optional[LearnTypes] = None,
     ) -> None:
         self.width = width
         self.glyphs = glyphs
         self.paint = paint or Paint()
-        self.where = Where(width, glyphs, native, self.paint)
+        self.where = Where(width, glyphs, native, self.paint, learn_types)
 
     def lines(self, result: Result, limit: int) -> Iterator[str]:
         rows = result.rows[:limit] if limit else result.rows

@@ -9,7 +9,7 @@ Invariants: no line is wider than asked for; all text from the snapshot passes t
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ._heap import NATIVE, UNKNOWN_FILE, Frame, Heap, frame_place, function_place
 from ._linetypes import types_words
@@ -51,6 +51,10 @@ _DOMAINS = {
 }
 
 
+#: Gives rows their `types`.
+LearnTypes = Callable[[Sequence[Row]], None]
+
+
 class Where:
     def __init__(
         self,
@@ -58,12 +62,14 @@ class Where:
         glyphs: Glyphs,
         native: Optional[NativeLines] = None,
         paint: Optional[Paint] = None,
+        learn_types: Optional[LearnTypes] = None,
     ) -> None:
         self.width = width
         self.glyphs = glyphs
         self.source = SourceLines()
         self.native = native or NativeLines()
         self.paint = paint or Paint()
+        self._learn_types = learn_types
 
     def types_title(self, by: str, rows: Sequence[Row]) -> str:
         """The title of the types at the right end of the lines below rows, if any are there."""
@@ -71,7 +77,9 @@ class Where:
         return _TYPES_TITLE if wanted and any(r.types and r.types.totals for r in rows) else ""
 
     def learn(self, by: str, rows: Sequence[Row]) -> None:
-        """Look up all native frames that will be shown, at once."""
+        """Look up what the rows need that will be shown, at once: types, native frames."""
+        if self._learn_types and self.width >= _TYPES_FROM_WIDTH:
+            self._learn_types(rows)
         if not any(row.heap.has_native for row in rows):
             return
         shown: Dict[int, List[int]] = {}

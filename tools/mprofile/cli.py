@@ -250,17 +250,17 @@ def _report(options: argparse.Namespace, reading: Reading, glyphs: Glyphs) -> No
     if options.rss:
         lines = rss_lines(reading.books, width, glyphs)
     elif options.diff:
-        report = DiffReport(width, glyphs, native, paint)
+        report = DiffReport(width, glyphs, native, paint, reading.learn_types)
         found = reading.difference()
         lines = report.lines(found, reading.parts, reading.old, limit, options.significant)
     elif options.leaks and len(reading.sets) > 1:
-        lines = LeakReport(width, glyphs, native, paint).trend(reading.trend(), limit)
+        lines = LeakReport(width, glyphs, native, paint, reading.learn_types).trend(reading.trend(), limit)
     elif options.leaks:
-        lines = LeakReport(width, glyphs, native, paint).lines(reading.leaks(), limit)
+        lines = LeakReport(width, glyphs, native, paint, reading.learn_types).lines(reading.leaks(), limit)
     elif options.tree:
         lines = TreeReport(width, glyphs, paint).lines(reading.pairs, reading.query, options.limit)
     else:
-        lines = TableReport(width, glyphs, native, paint).lines(reading.result(), limit)
+        lines = TableReport(width, glyphs, native, paint, reading.learn_types).lines(reading.result(), limit)
     _print(out, lines)
 
 
