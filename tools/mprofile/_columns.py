@@ -38,12 +38,12 @@ class Layout:
     def __init__(self, columns: Sequence[Column], width: int, glyphs: Glyphs, paint: Paint) -> None:
         self._width, self._glyphs, self._paint = width, glyphs, paint
         kept = list(columns)
-        self._sizes = [_size(column) for column in kept]
+        self._sizes = [size_of(column) for column in kept]
         for rank in sorted({column.rank for column in kept if column.rank}, reverse=True):
             if self._room() >= _PLACE_MIN:
                 break
             kept = [column for column in kept if column.rank != rank]
-            self._sizes = [_size(column) for column in kept]
+            self._sizes = [size_of(column) for column in kept]
         self._columns = kept
         #: Places stand on the lines of the figures.
         self.beside = self._room() >= min(_PLACE_MIN, self._width // 2)
@@ -83,7 +83,8 @@ class Layout:
         yield " " * _INDENT + self._paint(text, "place")
 
 
-def _size(column: Column) -> int:
+def size_of(column: Column) -> int:
+    """The columns of a terminal that it takes."""
     return max(map(width_of, (column.title, *column.cells)), default=0)
 
 

@@ -19,6 +19,7 @@ from ._kernel import rss
 from ._leaks import LeakRow, Leaks
 from ._reading import Reading
 from ._rows import Query, Result, Row, full_stack
+from ._sidebyside import SideBySide
 from ._trend import Trend
 from ._weights import standard_error
 
@@ -33,6 +34,29 @@ def report_json(reading: Reading, result: Result, reader: str) -> str:
         total=_figures(result.everything, result.query.source),
         selected=_figures(result.selected, result.query.source),
         rows=[_row(row, result.query) for row in rows],
+        rows_left_out=len(result.rows) - len(rows),
+    )
+
+
+def sides_json(reading: Reading, found: SideBySide, reader: str) -> str:
+    """The rows of the table, with what each process has of them."""
+    result = found.result
+    rows = result.rows[: reading.limit] if reading.limit else result.rows
+    reading.learn_types(rows)
+    source = result.query.source
+    return _text(
+        _start(reading, "side_by_side", reader),
+        total=_figures(result.everything, source),
+        selected=_figures(result.selected, source),
+        rows=[
+            {
+                **_row(row, result.query),
+                "by_process": [
+                    _figures(one[row.key], source) if row.key in one else None for one in found.each
+                ],
+            }
+            for row in rows
+        ],
         rows_left_out=len(result.rows) - len(rows),
     )
 
