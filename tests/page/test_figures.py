@@ -75,6 +75,26 @@ def test_the_table_is_printed_as_the_reader_prints_it(open_page: Opener, tmp_pat
         assert cells[5] == "%s:%d" % (row["file"], row["line"])
 
 
+def test_types_beside_a_line_are_those_of_the_reader(open_page: Opener, tmp_path: Path) -> None:
+    program = service()
+    document = json.loads(read("--json", "-", save(tmp_path / "a.bin", program.bytes()))[1])
+    page = open_page(program)
+    for unit in ("bytes", "blocks"):
+        page.run("mprofile.change({unit: '%s'})" % unit)
+        said = page.run(
+            "Object.fromEntries([...document.querySelectorAll('#rows tr')].map(r => "
+            "[r.querySelector('button').textContent, (r.querySelector('.types') || {textContent: null}).textContent]))"
+        )
+        assert len(said) == len(document["rows"])
+        for row in document["rows"]:
+            shares = [(100 * one[unit] / row[unit], one["type"]) for one in row["types"]]
+            shares = sorted(shares, reverse=True)[:2]
+            words = [n if round(s) >= 95 else "%s %.0f%%" % (n, s) for s, n in shares if s >= 10]
+            assert said["%(file)s:%(line)d" % row] == (", ".join(words) or None)
+    page.run("mprofile.change({value: 'alloc'})")
+    assert page.run("document.querySelectorAll('.types').length") == 0
+
+
 def test_units_are_the_readers(open_page: Opener) -> None:
     page = open_page(small())
     rng = random.Random(3)

@@ -17,7 +17,7 @@ from ._paint import Paint
 from ._report import EXACT
 from ._text import Glyphs, printable
 from ._units import bytes_and_error, count_and_error, duration_text
-from ._where import BY_WORDS, Where, from_left, place_of
+from ._where import BY_WORDS, LearnTypes, Where, from_left, place_of
 
 _WHAT = {
     "inuse_bytes": "Change of the bytes alive",
@@ -36,11 +36,12 @@ class DiffReport:
         glyphs: Glyphs,
         native: Optional[NativeLines] = None,
         paint: Optional[Paint] = None,
+        learn_types: Optional[LearnTypes] = None,
     ) -> None:
         self.width = width
         self.glyphs = glyphs
         self.paint = paint or Paint()
-        self.where = Where(width, glyphs, native, self.paint)
+        self.where = Where(width, glyphs, native, self.paint, learn_types)
 
     def lines(
         self,
@@ -120,10 +121,11 @@ class DiffReport:
         query = difference.query
         self.where.learn(query.by, [one.row for one in rows])
         layout = Layout(self._columns(difference, rows), self.width, self.glyphs, self.paint)
-        yield from layout.title(BY_WORDS[query.by][1])
+        types = self.where.types_title(query.by, [one.row for one in rows])
+        yield from layout.title(BY_WORDS[query.by][1], types)
         for index, one in enumerate(rows):
             yield from layout.row(index, place_of(query.by, one.row), from_left(query.by))
-            yield from self.where.below(query.by, one.row)
+            yield from self.where.below(query.by, one.row, query.ranks_bytes)
             if query.by == "traceback" and index < len(rows) - 1:
                 yield ""
 
