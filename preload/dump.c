@@ -188,13 +188,41 @@ static void release_claim(void)
     mp_sys_futex_wake(&tid, INT32_MAX);
 }
 
+/* The stack of the writer is free while the claim is ours; the calling thread's may be a signal's, of three kilobytes. */
+static void serve_once_on_own_stack(void)
+{
+    char *top = stack + sizeof stack;
+#if defined(__x86_64__)
+    __asm__ volatile("movq %%rsp, %%rbx\n\t"
+                     "movq %[top], %%rsp\n\t"
+                     "call *%[entry]\n\t"
+                     "movq %%rbx, %%rsp"
+                     :
+                     : [top] "r"(top), [entry] "r"(serve_once)
+                     : "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "xmm0", "xmm1", "xmm2", "xmm3",
+                       "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+                       "xmm15", "cc", "memory");
+#else
+    __asm__ volatile("mov x19, sp\n\t"
+                     "mov sp, %[top]\n\t"
+                     "blr %[entry]\n\t"
+                     "mov sp, x19"
+                     :
+                     : [top] "r"(top), [entry] "r"(serve_once)
+                     : "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
+                       "x15", "x16", "x17", "x18", "x19", "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v16",
+                       "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30",
+                       "v31", "cc", "memory");
+#endif
+}
+
 /* On the calling thread. The profile's lock may be this thread's own if it was interrupted inside: then on the way out. */
 static void serve_here(void)
 {
     if (mp_tls.inside) {
         mp_tls.dump_after = true;
     } else {
-        serve_once(); /* the program waits: what is wanted meanwhile is served after the next sample (mp_dump_pending) */
+        serve_once_on_own_stack(); /* the program waits: what is wanted meanwhile is served after the next sample (mp_dump_pending) */
         /* A file that met RLIMIT_FSIZE left the signal of it pending here: it was meant for us. */
         const uint64_t too_large = (uint64_t)1 << (SIGXFSZ - 1);
         const struct timespec at_once = {0, 0};

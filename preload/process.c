@@ -100,6 +100,7 @@ static void fork_parent(void)
 
 static void fork_child(void)
 {
+    mp_signals_fork_child();
     mp_sample_fork_child();
     mp_native_fork_child();
     mp_dump_fork_child();
