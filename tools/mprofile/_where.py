@@ -17,7 +17,7 @@ from ._native import NativeLines
 from ._paint import Paint
 from ._rows import Row
 from ._source import SourceLines
-from ._text import Glyphs, printable, shortened, width_of
+from ._text import Glyphs, fitted, printable, shortened, width_of
 
 _STACK_FRAMES_SHOWN = 30
 _PLACE_MIN = 24
@@ -109,8 +109,8 @@ class Where:
                 lines = lines[1:]
             yield from self._indented(lines)
             if row.native is not None:
-                place = printable("in " + row.heap.place(row.native))
-                yield "    " + self._faint(shortened(place, self.width - 4, self.glyphs))
+                place = fitted(printable(row.heap.place(row.native)), self.width - 7, self.glyphs)
+                yield "    " + self._faint("in " + place)
                 yield from self._details(row.heap, row.native, 6)
         elif by == "traceback":
             yield from self._stack(row)
@@ -156,7 +156,7 @@ class Where:
         """A source line of a native frame, or of what was inlined into it; its path gives way."""
         name, file, line = found
         own = name == "??" or name == frame[2] or frame[2].startswith((name + "(", name + "+0x"))
-        start = "" if own else printable(name) + ", "
+        start = "" if own else fitted(printable(name), room // 2, self.glyphs) + ", "
         source = self._source(heap, file, line)
         end = ": " + source if source else ""
         place = "%s:%d" % (printable(file), line)
@@ -180,7 +180,7 @@ class Where:
         for index, node in enumerate(nodes[:_STACK_FRAMES_SHOWN]):
             if index:
                 place = printable(row.heap.place(node))
-                yield "  " + shortened(place, self.width - 2, self.glyphs, left=True)
+                yield "  " + fitted(place, self.width - 2, self.glyphs)
             yield from self._details(row.heap, node, 6)
         more = len(nodes) - _STACK_FRAMES_SHOWN
         if more > 0:
