@@ -9,8 +9,10 @@ Invariants: no line is wider than asked for; all text from the snapshot passes t
 
 from __future__ import annotations
 
+import os
 from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
+from ._columns import wrapped_lines
 from ._heap import NATIVE, UNKNOWN_FILE, Frame, Heap, frame_place, function_place
 from ._linetypes import types_words
 from ._native import NativeLines
@@ -116,7 +118,7 @@ class Where:
             yield from self._stack(row)
 
     def changed(self) -> Iterator[str]:
-        """What to say of sources that are not shown."""
+        """What to say of sources, and of names and lines of native code, that are not shown."""
         if self.source.changed:
             yield ""
             yield shortened(
@@ -124,6 +126,14 @@ class Where:
                 % len(self.source.changed),
                 self.width,
                 self.glyphs,
+            )
+        if self.native.files.other_builds:
+            names = sorted({os.path.basename(one) for one in self.native.files.other_builds})
+            yield ""
+            yield from wrapped_lines(
+                "No names or lines are looked up for modules of which another build is there now, "
+                "or two were loaded: %s." % printable(", ".join(names)),
+                self.width,
             )
 
     def _types(self, row: Row, of_bytes: bool) -> str:
