@@ -111,6 +111,8 @@ def name_functions(heaps: Sequence[Heap], files: NativeFiles) -> None:
             for row, (name, file, first) in rows
             if first == NATIVE and strings[file] and not strings[name]
         }
+        if not nameless:
+            continue
         wanted: Dict[int, Set[int]] = {}
         for func, address in zip(nodes.func, nodes.line):
             if func in nameless:
