@@ -173,7 +173,7 @@ def compared(old: List[str], new: List[str]) -> str:
     books = Books(heaps)
     parts, notes = merge(heaps)
     sums = [sum_sites(heap) for heap in parts]
-    books.close(parts, sums, Glyphs())
+    books.close(parts, Glyphs())
     before, _ = merge([read_heap(path) for path in old])
     return page_text(parts, sums, books, notes, Query(), "1.0.0", before)
 
