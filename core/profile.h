@@ -35,6 +35,7 @@ enum mp_count {
     MP_NOTE_NAMES_CUT,
     MP_NOTE_NATIVE_UNMATCHED,
     MP_NOTE_NATIVE_SKIPPED,
+    MP_NOTE_NATIVE_REFUSED, /* stacks that could not be walked to their end, for memory may not be asked for */
     MP_NOTE_THINNED,
     MP_COUNTS,
 };

@@ -10,7 +10,7 @@
 #include "core/tls.h"
 
 #define WIDE_ROOMS 4u
-#define PAGE 4096u
+#define ROOM_PAGE 4096u
 
 static struct mp_room deep, wide[WIDE_ROOMS];
 
@@ -75,7 +75,7 @@ static uint64_t spare(const struct mp_room *room, uint32_t parts)
 {
     uint64_t size = (uint64_t)room->count * parts * MP_FRAME_SIZE;
     uint64_t used = (uint64_t)__atomic_load_n(&room->used, __ATOMIC_RELAXED) * MP_FRAME_SIZE;
-    uint64_t touched = used == 0 ? 0 : used + (uint64_t)parts * PAGE;
+    uint64_t touched = used == 0 ? 0 : used + (uint64_t)parts * ROOM_PAGE;
     return touched < size ? size - touched : 0;
 }
 

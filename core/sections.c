@@ -46,6 +46,7 @@ static const char *const count_keys[MP_COUNTS] = {
     [MP_NOTE_NAMES_CUT] = "note.names_cut",
     [MP_NOTE_NATIVE_UNMATCHED] = "note.native_unmatched",
     [MP_NOTE_NATIVE_SKIPPED] = "note.native_skipped",
+    [MP_NOTE_NATIVE_REFUSED] = "note.native_refused",
     [MP_NOTE_THINNED] = "note.thinned",
 };
 

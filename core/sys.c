@@ -227,7 +227,7 @@ int mp_sys_peek(const void *address, void *buffer, size_t size)
      * fault when it cannot. */
     int pipes[2];
     if (call3(SYS_pipe2, (long)pipes, O_CLOEXEC | O_NONBLOCK, 0) < 0) {
-        return -EFAULT;
+        return -EPERM;
     }
     int result = -EFAULT;
     if (size <= 4096 && mp_sys_write(pipes[1], address, size) == (long)size &&

@@ -46,7 +46,8 @@ uint64_t mp_sys_monotonic_ms(void);
 uint64_t mp_sys_realtime_ns(void);
 /* How many bytes from low to high, both on page boundaries, are resident. 0 of each 4 MiB that are not all mapped. */
 uint64_t mp_sys_resident(uintptr_t low, uintptr_t high);
-/* Copies size bytes at address of this process: 0, or negative where they are not all readable. */
+/* Copies size bytes at address of this process: 0, or -EFAULT where they are not all readable, or -EPERM where there is no way to
+ * tell: process_vm_readv is forbidden, and pipes as well. */
 int mp_sys_peek(const void *address, void *buffer, size_t size);
 
 #endif

@@ -149,7 +149,7 @@ static void the_lines_of_head(void **state)
     static const char *const keys[] = {"lost.memory",     "lost.reentered",   "lost.frees",
                                        "lost.stacks",     "lost.snapshots",   "lost.small_stacks", "lost.hooks",       "note.stacks_cut",
                                        "note.refused_513", "note.replaced",   "note.names_cut",
-                                       "note.native_unmatched", "note.native_skipped", "note.thinned"};
+                                       "note.native_unmatched", "note.native_skipped", "note.native_refused", "note.thinned"};
     assert_int_equal(MP_COUNT(keys), MP_COUNTS);
     for (int what = 0; what < MP_COUNTS; what++) {
         assert_int_equal(atoi(decode_fact(&d, keys[what])), 100 + what);

@@ -732,3 +732,63 @@ def test_what_the_interpreter_reserves_is_not_live(python, run):
     program.ready()
     rows = json.loads(reader("--by", "domain", "--json", "-", program.dump()).stdout)["rows"]
     assert sum(row["bytes"] for row in rows if row["domain"] == "mmap") < 16 << 20, rows
+
+
+FILTERED_APP = """
+import ctypes, os, struct, sys, threading
+
+def forbid(*calls):
+    refuse, allow = 0x00050001, 0x7FFF0000  # SECCOMP_RET_ERRNO with EPERM, SECCOMP_RET_ALLOW
+    code = [(0x20, 0, 0, 0)]  # the number of the call
+    for call in calls:
+        code += [(0x15, 0, 1, call), (0x06, 0, 0, refuse)]
+    code.append((0x06, 0, 0, allow))
+    text = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in code))
+    program = struct.pack("HxxxxxxP", len(code), ctypes.addressof(text))
+    libc = ctypes.CDLL(None)
+    if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, program):
+        print("no seccomp", flush=True)
+
+def allocate():
+    global kept
+    kept = bytearray(1000001)  # @kept
+
+if sys.argv[1:] != ["again"]:
+    forbid(CALLS)
+    if not LATE:
+        os.execv(sys.executable, [sys.executable, __file__, "again"])
+thread = threading.Thread(target=allocate)  # of its stack nothing is known yet
+thread.start()
+thread.join()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+READV, PIPE2 = 310, 293  # of x86-64
+
+
+@pytest.mark.few
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("calls", [(READV,), (READV, PIPE2)])
+def test_under_a_seccomp_filter(python: Python, run, calls: Sequence[int], late: bool) -> None:
+    """Where memory cannot be read in safety the snapshot says so; one of the two ways is enough."""
+    code = FILTERED_APP.replace("CALLS", ", ".join(map(str, calls))).replace("LATE", str(late))
+    program = run(python, code, env=RATE)
+    word = program.line()
+    if word == "no seccomp":
+        pytest.skip("filters are forbidden")
+    assert word == "ready"
+    raw = RawFile(program.dump())
+    shown = [frame.name.rpartition(".")[2] for frame in of_size(raw, min(
+        sample.size for sample in raw.live if sample.size > 1000000)).stack]
+    if len(calls) == 1:
+        assert raw.head["native"] == "1" and raw.head["python.stacks"] == "1"
+        assert "note.native_refused" not in raw.head
+        assert "allocate" in shown and shown[-1] not in ("allocate", "_bootstrap")
+    elif late:
+        assert raw.head["python.stacks"] == "1" and int(raw.head["note.native_refused"]) > 0
+        assert "allocate" in shown
+    else:
+        assert "seccomp" in raw.head["native"] and "seccomp" in raw.head["python.stacks"]
+        assert shown == ["[stacks off]"]
+        said = program.stderr
+        assert "MPROFILENATIVE=1: process_vm_readv and pipes are forbidden (seccomp); stacks have" in said

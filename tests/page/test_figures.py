@@ -102,6 +102,7 @@ def test_units_are_the_readers(open_page: Opener) -> None:
     values += [1024**k * n / 8 for k in range(5) for n in range(1, 40)]
     values += [10 ** rng.uniform(0, 16) for _ in range(300)]
     pairs = [[value, value * rng.choice((0, 1e-6, 0.0625, 0.3))] for value in values]
+    pairs += [[0, error] for error in (0.3, 12.4, 1500, 409076, 2.5e9)]
     script = "JSON.parse(%r).map(([v, e]) => [...mprofile.figure(v, e * e, 'bytes'), ...mprofile.figure(v, e * e, 'blocks')])"
     found = page.run(script % json.dumps(pairs))
     for (value, error), one in zip(pairs, found):
@@ -172,7 +173,7 @@ def compared(old: List[str], new: List[str]) -> str:
     books = Books(heaps)
     parts, notes = merge(heaps)
     sums = [sum_sites(heap) for heap in parts]
-    books.close(parts, sums, Glyphs())
+    books.close(parts, Glyphs())
     before, _ = merge([read_heap(path) for path in old])
     return page_text(parts, sums, books, notes, Query(), "1.0.0", before)
 
@@ -215,9 +216,10 @@ def test_growth_between_processes(open_page: Opener, tmp_path: Path) -> None:
     paths = [save(tmp_path / name, one.bytes()) for name, one in (("o.bin", old), ("n.bin", new))]
     page = open_page(compared(paths[:1], paths[1:]))
     w, v = _weights(5000)
-    _, error = bytes_and_error(0.0, (2 * 30 * v) ** 0.5 * 5000)
+    size, error = bytes_and_error(0.0, (2 * 30 * v) ** 0.5 * 5000)
     row = next(row for row in page.rows() if row[-1] == "/srv/app/models.py:12")
-    assert row[3:5] == ["0 B", "±" + error]
+    assert size == "0 KiB"
+    assert row[3:5] == [size, "±" + error]
 
 
 @pytest.mark.parametrize("uid", ["00000000000000a1", "00000000000000b7"])

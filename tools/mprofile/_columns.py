@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Iterator, List, NamedTuple, Sequence
 
 from ._paint import Paint
-from ._text import Glyphs, shortened, width_of
+from ._text import Glyphs, fitted, shortened, width_of
 
 _PLACE_MIN = 24
 _INDENT = 2
@@ -75,12 +75,15 @@ class Layout:
             texts.append(self._paint(_set(column, column.cells[index], size), style))
         line = " ".join(texts)
         if self.beside:
-            text = shortened(place, self._room(), self._glyphs, left=from_left)
+            text = self._place(place, self._room(), from_left)
             yield (line + "  " + self._paint(text, "place")).rstrip()
             return
         yield line.rstrip()
-        text = shortened(place, self._width - _INDENT, self._glyphs, left=from_left)
+        text = self._place(place, self._width - _INDENT, from_left)
         yield " " * _INDENT + self._paint(text, "place")
+
+    def _place(self, place: str, room: int, from_left: bool) -> str:
+        return (fitted if from_left else shortened)(place, room, self._glyphs)
 
 
 def size_of(column: Column) -> int:

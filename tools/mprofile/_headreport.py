@@ -50,6 +50,8 @@ _NOTES = {
     "together (a greenlet's, or code without unwind information)",
     "native_skipped": "stacks have no native frames: a fork was near, or the stack of a signal "
     "handler had too little room",
+    "native_refused": "stacks have native frames only as far as memory could be read in safety: a "
+    "seccomp filter forbids process_vm_readv, and pipes as well",
     "replaced": "live samples were at an address that was given out again: their free was not seen, "
     "and they were taken out then",
     "refused_513": "small blocks could not be asked for as 513 bytes, "

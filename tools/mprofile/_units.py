@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Figures for people: three digits, a unit, and the error in the same unit.
 
+The unit is the value's; that of a value of 0 is its error's.
+
 Invariants: an error is printed as 0 only where it is a tenth of the last digit shown, or less.
 """
 
@@ -38,17 +40,19 @@ def _error_text(error: float, decimals: int) -> str:
 
 def bytes_and_error(value: float, error: float, least: float = 0.0) -> Tuple[str, str]:
     """('12.3 MiB', '0.4'); the unit is that of *least*, where that is more than the value."""
-    scale, unit = _scaled(max(abs(value), least), 1024.0, _BYTES, 1024.0)
-    decimals = _digits(value / scale, scale == 1.0)
-    return "%.*f %s" % (decimals, value / scale, unit), _error_text(error / scale, decimals)
+    scale, unit = _scaled(max(abs(value), least) or error, 1024.0, _BYTES, 1024.0)
+    decimals = _digits((value or error) / scale, scale == 1.0)
+    text = "%.*f" % (decimals if value else 0, value / scale)
+    return "%s %s" % (text, unit), _error_text(error / scale, decimals)
 
 
 def count_and_error(value: float, error: float, least: float = 0.0) -> Tuple[str, str]:
     """('12.3k', '0.4k'): a letter glued to the value is too easily overlooked for the error."""
-    scale, unit = _scaled(max(abs(value), least), 1000.0, _COUNTS, 9999.5)
-    decimals = _digits(value / scale, scale == 1.0)
+    scale, unit = _scaled(max(abs(value), least) or error, 1000.0, _COUNTS, 9999.5)
+    decimals = _digits((value or error) / scale, scale == 1.0)
     text = _error_text(error / scale, decimals)
-    return "%.*f%s" % (decimals, value / scale, unit), text if text == "0" else text + unit
+    figure = "%.*f%s" % (decimals, value / scale, unit) if value else "0"
+    return figure, text if text == "0" else text + unit
 
 
 def bytes_text(value: float) -> str:

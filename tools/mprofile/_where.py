@@ -9,15 +9,17 @@ Invariants: no line is wider than asked for; all text from the snapshot passes t
 
 from __future__ import annotations
 
+import os
 from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
+from ._columns import wrapped_lines
 from ._heap import NATIVE, UNKNOWN_FILE, Frame, Heap, frame_place, function_place
 from ._linetypes import types_words
 from ._native import NativeLines
 from ._paint import Paint
 from ._rows import Row
 from ._source import SourceLines
-from ._text import Glyphs, printable, shortened, width_of
+from ._text import Glyphs, fitted, printable, shortened, width_of
 
 _STACK_FRAMES_SHOWN = 30
 _PLACE_MIN = 24
@@ -109,14 +111,14 @@ class Where:
                 lines = lines[1:]
             yield from self._indented(lines)
             if row.native is not None:
-                place = printable("in " + row.heap.place(row.native))
-                yield "    " + self._faint(shortened(place, self.width - 4, self.glyphs))
+                place = fitted(printable(row.heap.place(row.native)), self.width - 7, self.glyphs)
+                yield "    " + self._faint("in " + place)
                 yield from self._details(row.heap, row.native, 6)
         elif by == "traceback":
             yield from self._stack(row)
 
     def changed(self) -> Iterator[str]:
-        """What to say of sources that are not shown."""
+        """What to say of sources, and of names and lines of native code, that are not shown."""
         if self.source.changed:
             yield ""
             yield shortened(
@@ -124,6 +126,14 @@ class Where:
                 % len(self.source.changed),
                 self.width,
                 self.glyphs,
+            )
+        if self.native.files.other_builds:
+            names = sorted({os.path.basename(one) for one in self.native.files.other_builds})
+            yield ""
+            yield from wrapped_lines(
+                "No names or lines are looked up for modules of which another build is there now, "
+                "or two were loaded: %s." % printable(", ".join(names)),
+                self.width,
             )
 
     def _types(self, row: Row, of_bytes: bool) -> str:
@@ -156,7 +166,7 @@ class Where:
         """A source line of a native frame, or of what was inlined into it; its path gives way."""
         name, file, line = found
         own = name == "??" or name == frame[2] or frame[2].startswith((name + "(", name + "+0x"))
-        start = "" if own else printable(name) + ", "
+        start = "" if own else fitted(printable(name), room // 2, self.glyphs) + ", "
         source = self._source(heap, file, line)
         end = ": " + source if source else ""
         place = "%s:%d" % (printable(file), line)
@@ -180,7 +190,7 @@ class Where:
         for index, node in enumerate(nodes[:_STACK_FRAMES_SHOWN]):
             if index:
                 place = printable(row.heap.place(node))
-                yield "  " + shortened(place, self.width - 2, self.glyphs, left=True)
+                yield "  " + fitted(place, self.width - 2, self.glyphs)
             yield from self._details(row.heap, node, 6)
         more = len(nodes) - _STACK_FRAMES_SHOWN
         if more > 0:

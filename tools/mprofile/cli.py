@@ -23,7 +23,7 @@ from ._format import MAJOR, MINOR, SnapshotError
 from ._headreport import HeadReport
 from ._html import check_page
 from ._leakreport import LeakReport
-from ._native import NativeLines, demangle
+from ._native import NativeLines, demangle, name_functions
 from ._paint import paint_for
 from ._progress import read_heaps
 from ._reading import Reading, make_reading
@@ -236,6 +236,8 @@ def _main(options: argparse.Namespace) -> int:
         return _fail(EXIT_UNREADABLE, str(error))
     except OSError as error:
         return _fail(EXIT_UNREADABLE, "%s: %s" % (error.filename, error.strerror))
+    native = NativeLines(options.debug_dir and os.path.abspath(options.debug_dir))
+    name_functions(heaps, native.files)
     demangle(heaps)
     wanted = exports.chosen(options)
     glyphs = Glyphs() if wanted else glyphs_for(sys.stdout)
@@ -247,11 +249,13 @@ def _main(options: argparse.Namespace) -> int:
         if wrong:
             return _fail(EXIT_USAGE, wrong)
     if not wanted:
-        _report(options, reading, glyphs)
+        _report(options, reading, glyphs, native)
     return 0
 
 
-def _report(options: argparse.Namespace, reading: Reading, glyphs: Glyphs) -> None:
+def _report(
+    options: argparse.Namespace, reading: Reading, glyphs: Glyphs, native: NativeLines
+) -> None:
     """The head, and below it the report that is asked for, as text."""
     out = sys.stdout
     width, paint = stream_width(out), paint_for(out)
@@ -261,7 +265,6 @@ def _report(options: argparse.Namespace, reading: Reading, glyphs: Glyphs) -> No
         _print(out, wrapped_lines("note: " + printable(note), width))
     _print(out, [""])
     limit = _DEFAULT_LIMIT if options.limit is None else options.limit
-    native = NativeLines(options.debug_dir and os.path.abspath(options.debug_dir))
     if options.rss:
         lines = rss_lines(reading.books, width, glyphs)
     elif options.diff:

@@ -2,7 +2,7 @@
 // The table: the reader's own rows, by line, function, file, type or domain of what is in view.
 
 import { figure, fixed, shareText } from "./units.js";
-import { base } from "./frames.js";
+import { base, NAMELESS } from "./frames.js";
 
 const SHOWN = 60;
 const ROUGH = 0.25;
@@ -221,7 +221,7 @@ export class Table {
     if (by === "domain") return [strings[row.key]];
     if (by === "filename") return [strings[row.key]];
     const one = frames.of(row.frame);
-    if (by === "function") return [one.name || frames.place(row.frame), `${one.native ? base(one.file) : `${one.file}:${one.first}`}`];
+    if (by === "function") return [one.name || (one.native ? NAMELESS : frames.place(row.frame)), `${one.native ? base(one.file) : `${one.file}:${one.first}`}`];
     return [frames.place(row.frame), one.file === "<unknown>" || one.native ? "" : [one.name, one.source].filter(Boolean).join(": ")];
   }
 }
