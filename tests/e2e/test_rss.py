@@ -6,7 +6,6 @@ only fragments. The verdict must name the kind, and the lines that leak must be 
 """
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 import pytest
-from harness import ROOT, Python, by_line, marks, reader
+from harness import ROOT, Python, by_line, marks, reader, wheels
 
 STORIES = ROOT / "tests" / "stories"
 MB = 1000 * 1000
@@ -503,23 +502,7 @@ def numpy_folder(python: Python) -> Optional[Path]:
     if python.free_threaded:
         return None
     pin = "numpy==" + ("1.24.4" if python.minor < (3, 9) else "2.0.2" if python.minor < (3, 13) else "2.3.5")
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    root = Path(os.environ.get("MPROFILE_PROGRAMS") or os.path.join(cache, "mprofile", "programs"))
-    minor = "%d.%d" % python.minor
-    where = root / ("%s-%s" % (minor, hashlib.sha256(pin.encode()).hexdigest()[:12]))
-    if where.exists():
-        return where
-    part = where.with_name(where.name + ".part%d" % os.getpid())
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-compile",
-           "--target", str(part), "--python-version", minor, "--only-binary=:all:", pin]
-    if subprocess.run(pip, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode != 0:
-        shutil.rmtree(part, ignore_errors=True)
-        return None
-    try:
-        part.rename(where)
-    except OSError:  # another run was quicker
-        shutil.rmtree(part, ignore_errors=True)
-    return where
+    return wheels("%d.%d" % python.minor, pin)
 
 
 @pytest.mark.few
