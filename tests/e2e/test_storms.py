@@ -346,3 +346,193 @@ def test_killed_while_it_writes(python, run, tmp_path):
             RawFile(path)
     assert cut > 0
     assert len(list(tmp_path.glob(".mprofile-*.tmp"))) <= cut
+
+
+#: A database that is opened again and again, and descriptors that are closed, while snapshots are written on the program's own
+#: thread, which shares them: just after each fork, and where no thread can be had.
+DATABASE = """\
+import os, signal, sys, threading, time, warnings
+warnings.simplefilter("ignore")
+kept = [bytes(20) for _ in range(40000)]
+stop = False
+turns = 0
+def use(name):
+    global turns
+    while not stop:
+        os.closerange(3, 200)
+        for number in range(3):
+            database = os.open(name + str(number), os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            os.write(database, b"mine")
+            time.sleep(0)
+        turns += 1
+thread = threading.Thread(target=use, args=("database",))
+thread.start()
+print("ready", flush=True)
+end = time.monotonic() + 4
+while time.monotonic() < end:
+    os.kill(os.getpid(), signal.SIGUSR2)
+    time.sleep(0.002)
+stop = True
+thread.join()
+for number in range(3):
+    with open("database" + str(number), "rb") as file:
+        assert file.read() == b"mine", number
+print("done", turns > 10, flush=True)
+"""
+
+
+@pytest.mark.few
+def test_descriptors_of_the_program_while_its_own_thread_writes(python, run, tmp_path, no_thread):
+    """Not one byte of ours is in what it opens under the number that we had: nor under any number near it."""
+    program = run(argv=[no_thread, python.path, "-c", DATABASE], env={"MPROFILERATE": "1", "MPROFILEKEEP": "2"}).ready()
+    assert program.line() == "done True"
+    assert program.finish() == 0
+    assert all(line.startswith("mprofile: cannot write a snapshot: ") for line in program.stderr.splitlines()), program.stderr
+    whole_files(tmp_path)
+
+
+#: Refuses a thread that does not share its descriptors: ours alone.
+NO_THREAD = r"""
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/sched.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+    struct sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 4),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, CLONE_THREAD | CLONE_FILES),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CLONE_THREAD, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAGAIN),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {sizeof program / sizeof *program, program};
+    if (argc < 2 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0) != 0) {
+        return 97;
+    }
+    execv(argv[1], argv + 1);
+    return 98;
+}
+"""
+
+
+@pytest.fixture(scope="session")
+def no_thread(tmp_path_factory) -> Path:
+    return cc.program(NO_THREAD, tmp_path_factory.mktemp("no_thread") / "no_thread")
+
+
+#: From C, without the GIL, while other threads allocate and the signal comes: each way gives the program that was started.
+STARTERS = r"""
+#define _GNU_SOURCE
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+static char *const words[] = {"sh", "-c", "exit 9", NULL};
+
+static int wait_for(pid_t pid)
+{
+    int status = -1;
+    while (waitpid(pid, &status, 0) < 0) {
+    }
+    return WIFEXITED(status) && WEXITSTATUS(status) == 9 ? 0 : 1;
+}
+
+int by_vfork(void)
+{
+    pid_t pid = vfork();
+    if (pid == 0) {
+        execve("/bin/sh", words, environ);
+        _exit(96);
+    }
+    return wait_for(pid);
+}
+
+int by_vfork_that_fails(void)
+{
+    pid_t pid = vfork();
+    if (pid == 0) {
+        execve("/nowhere/sh", words, environ);
+        _exit(9);
+    }
+    return wait_for(pid);
+}
+
+int by_spawn(void)
+{
+    pid_t pid;
+    return posix_spawn(&pid, "/bin/sh", NULL, NULL, words, environ) != 0 || wait_for(pid);
+}
+
+int by_fork(void)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        free(malloc(5000));
+        execve("/bin/sh", words, environ);
+        _exit(96);
+    }
+    return wait_for(pid);
+}
+
+int by_system(void) { return WEXITSTATUS(system("exit 9")) == 9 ? 0 : 1; }
+
+int by_popen(void)
+{
+    char text[10] = "";
+    FILE *pipe = popen("echo hello", "r");
+    int failed = pipe == NULL || fgets(text, sizeof text, pipe) == NULL || strcmp(text, "hello\n") != 0;
+    return pclose(pipe) != 0 || failed;
+}
+"""
+STARTING = """\
+import ctypes, os, signal, subprocess, sys, threading, time, warnings, zlib
+warnings.simplefilter("ignore")
+starters = ctypes.CDLL("./starters.so")
+# Between a start and Python's first line the signal has its default action: started programs ignore it.
+signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+DATA = os.urandom(20000)
+end = time.monotonic() + 2.5
+def allocate():
+    while time.monotonic() < end:
+        kept = [bytes(n) for n in range(0, 3000, 20)]
+        zlib.compress(DATA[:2000])
+def start():
+    while time.monotonic() < end:
+        for name in ("by_vfork", "by_vfork_that_fails", "by_spawn", "by_fork", "by_system", "by_popen"):
+            assert starters[name]() == 0, name
+            turns.append(name)
+        assert subprocess.call(["sh", "-c", "exit 9"]) == 9
+        assert subprocess.call(["sh", "-c", "exit 9"], close_fds=False) == 9
+turns, failed = [], []
+threading.excepthook = lambda args: failed.append(args.exc_value)
+threads = [threading.Thread(target=work) for work in (allocate, allocate, allocate, start, start)]
+print("ready", flush=True)
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print("done", failed, len(turns) > 10, flush=True)
+"""
+
+
+@pytest.mark.few
+def test_every_way_to_start_a_program(python, run, tmp_path):
+    """vfork shares our memory with the child, posix_spawn and system pass fork's handlers by: all of it under signals."""
+    cc.library(STARTERS, tmp_path / "starters.so")
+    program = run(python, STARTING, env={"MPROFILERATE": "1k", "MPROFILEKEEP": "2"}).ready()
+    with Storm(program.pid):
+        assert program.line() == "done [] True"
+    ends_well(program)
+    assert whole_files(tmp_path)
