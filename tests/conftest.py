@@ -2,9 +2,10 @@
 """Which interpreters a test runs on, where the build is, and what the summary says of both.
 
 A test that takes `python` runs once for each interpreter that tests/pythons/find.py finds; one that is
-marked `few` only for the oldest, the system's, the newest and the free-threaded. `--pythons` narrows
-both. The interpreters of 3.8 to 3.15 that are not there are named at the end of the run, so that
-a green run never says more than it tested.
+marked `few` only for the oldest, the system's, the newest and the free-threaded; one marked `wheels` for
+those that all packages of requirements-more.txt have wheels for. `--pythons` narrows each. The
+interpreters of 3.8 to 3.15 that are not there are named at the end of the run, so that a green run
+never says more than it tested.
 """
 from __future__ import annotations
 
@@ -44,6 +45,16 @@ def representative(pythons: List[harness.Python]) -> List[harness.Python]:
     return [python for python in pythons if python in chosen]
 
 
+def with_wheels(pythons: List[harness.Python]) -> List[harness.Python]:
+    """The oldest and the newest that all packages of requirements-more.txt have wheels for, one build of each."""
+    chosen = {}
+    for python in pythons:
+        if python.minor_name in ("3.11", "3.14") and not python.facts["debug"]:
+            if python.minor not in chosen or python.path.startswith("/usr/bin/"):
+                chosen[python.minor] = python
+    return list(chosen.values())
+
+
 def pytest_configure(config: pytest.Config) -> None:
     builds = {}  # of one build that was unpacked twice, the one with a shared library to embed
     for facts in find.find():
@@ -65,8 +76,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "python" not in metafunc.fixturenames:
         return
-    few = metafunc.definition.get_closest_marker("few") is not None
-    pythons = representative(PYTHONS) if few else PYTHONS
+    pythons = PYTHONS
+    if metafunc.definition.get_closest_marker("few") is not None:
+        pythons = representative(PYTHONS)
+    if metafunc.definition.get_closest_marker("wheels") is not None:
+        pythons = with_wheels(PYTHONS)
     metafunc.parametrize("python", pythons, ids=[python.name for python in pythons], scope="session")
 
 
@@ -113,9 +127,8 @@ def run(tmp_path: Path) -> "Callable[..., harness.Running]":
         program.kill()
 
 
-@pytest.fixture(scope="session")
-def programs() -> "Callable[[harness.Python], Path]":
-    """A folder of the packages of requirements-programs.txt for an interpreter; made once, kept in the cache.
+def installed(python: harness.Python, requirements: str) -> Path:
+    """A folder of the packages of a file of requirements for an interpreter; made once, kept in the cache.
 
     One pip, that of the Python that runs pytest, installs for all of them: Debian's newer interpreters
     have none. It would judge environment markers by itself, so they are judged here.
@@ -124,31 +137,39 @@ def programs() -> "Callable[[harness.Python], Path]":
 
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     root = Path(os.environ.get("MPROFILE_PROGRAMS") or os.path.join(cache, "mprofile", "programs"))
-    wanted = [Requirement(line) for line in (HERE / "requirements-programs.txt").read_text().splitlines()
+    wanted = [Requirement(line) for line in (HERE / requirements).read_text().splitlines()
               if line.strip() and not line.startswith("#")]
-
-    def folder(python: harness.Python) -> Path:
-        minor = "%d.%d" % python.minor
-        marker_facts = {"python_version": minor, "python_full_version": python.version,
-                        "implementation_name": "cpython"}
-        pins = ["%s%s" % (one.name, one.specifier) for one in wanted
-                if one.marker is None or one.marker.evaluate(marker_facts)]
-        abi = "t" if python.free_threaded else ""
-        where = root / (minor + abi + "-" + hashlib.sha256("\n".join(pins).encode()).hexdigest()[:12])
-        if where.exists():
-            return where
-        part = where.with_name(where.name + ".part%d" % os.getpid())
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
-        pip += ["--no-compile", "--target", str(part), "--python-version", minor, "--only-binary=:all:"]
-        done = subprocess.run(pip + pins, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert done.returncode == 0, done.stdout
-        if python.free_threaded:  # whose objects have another shape: tornado runs without its speed-ups
-            for extension in part.rglob("*.abi3.so"):
-                extension.unlink()
-        try:
-            part.rename(where)
-        except OSError:  # another run was quicker
-            assert where.exists()
+    minor = "%d.%d" % python.minor
+    marker_facts = {"python_version": minor, "python_full_version": python.version,
+                    "implementation_name": "cpython"}
+    pins = ["%s%s" % (one.name, one.specifier) for one in wanted
+            if one.marker is None or one.marker.evaluate(marker_facts)]
+    abi = "t" if python.free_threaded else ""
+    where = root / (minor + abi + "-" + hashlib.sha256("\n".join(pins).encode()).hexdigest()[:12])
+    if where.exists():
         return where
+    part = where.with_name(where.name + ".part%d" % os.getpid())
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
+    pip += ["--no-compile", "--target", str(part), "--python-version", minor, "--only-binary=:all:"]
+    done = subprocess.run(pip + pins, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+    if python.free_threaded:  # whose objects have another shape: tornado runs without its speed-ups
+        for extension in part.rglob("*.abi3.so"):
+            extension.unlink()
+    try:
+        part.rename(where)
+    except OSError:  # another run was quicker
+        assert where.exists()
+    return where
 
-    return folder
+
+@pytest.fixture(scope="session")
+def programs() -> "Callable[[harness.Python], Path]":
+    """The packages of requirements-programs.txt, which every interpreter can have."""
+    return lambda python: installed(python, "requirements-programs.txt")
+
+
+@pytest.fixture(scope="session")
+def more() -> "Callable[[harness.Python], Path]":
+    """The packages of requirements-more.txt; for tests that are marked `wheels`."""
+    return lambda python: installed(python, "requirements-more.txt")
