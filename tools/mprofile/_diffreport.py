@@ -12,6 +12,7 @@ from typing import Iterator, List, Optional, Sequence, Tuple
 from ._columns import Column, Layout, wrapped_lines
 from ._diff import NOISE, Difference, DiffRow
 from ._heap import Heap
+from ._merge import moment
 from ._native import NativeLines
 from ._paint import Paint
 from ._report import EXACT
@@ -104,12 +105,16 @@ class DiffReport:
         query = difference.query
         value = self._figure(difference.change.figures(query.ranks_bytes), query.ranks_bytes)
         text = "In all %s" % value
-        if difference.change.is_noise(query.ranks_bytes) and not difference.exact:
+        error = difference.change.figures(query.ranks_bytes)[1]
+        if error and difference.change.is_noise(query.ranks_bytes):
             text += ", which is within the noise"
         later, earlier = _moment(new), _moment(old)
-        if later is not None and earlier is not None:
+        if _identity(new) == _identity(old):
+            text += "; it is the same snapshot"
+        elif later is not None and earlier is not None:
             apart = duration_text(abs(later - earlier))
-            text += "; taken %s %s" % (apart, "later" if later >= earlier else "EARLIER")
+            when = "later" if later >= earlier else "EARLIER: --diff expects the older one"
+            text += "; taken %s %s" % (apart, when)
         return text + "."
 
     def _figure(self, figures: Tuple[float, float], of_bytes: bool) -> str:
@@ -206,6 +211,11 @@ def _moment(heaps: Sequence[Heap]) -> Optional[float]:
     times = [heap.head.number("time") for heap in heaps]
     known = [time for time in times if time is not None]
     return max(known) if known else None
+
+
+def _identity(heaps: Sequence[Heap]) -> List[Tuple[object, ...]]:
+    """What is the same where all snapshots are."""
+    return sorted((heap.head.text("uid") or heap.path, *moment(heap)) for heap in heaps)
 
 
 def _names(heaps: Sequence[Heap]) -> str:

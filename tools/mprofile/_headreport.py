@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from typing import Iterable, Iterator, List, Optional, Sequence
+from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from ._columns import Column, Layout
 from ._groups import Total
@@ -148,8 +148,8 @@ class HeadReport:
     def _processes(
         self, heaps: Sequence[Heap], sums: Sequence[Sums], account: Sequence[str]
     ) -> Iterator[str]:
-        programs = {heap.head.text("exe") for heap in heaps}
-        what = "of one program" if len(programs) == 1 else "of %d programs" % len(programs)
+        programs = _programs(heaps)
+        what = "of one program" if programs == 1 else "of %d programs" % programs
         yield from self._entry("snapshots", "%d processes %s" % (len(heaps), what))
         command = _each(_command(heap.head) for heap in heaps)
         if command:
@@ -223,6 +223,23 @@ def _process_text(head: Head) -> str:
     return text
 
 
+def _programs(heaps: Sequence[Heap]) -> int:
+    """How many programs these processes are.
+
+    Python runs many, so its script or module counts too. Forks of one process are one program,
+    whatever they call themselves.
+    """
+    families: Dict[int, Tuple[object, ...]] = {}
+    found = set()
+    for index, heap in enumerate(heaps):
+        words = (heap.head.cmdline or [])[1:]
+        end = next((n for n, word in enumerate(words, 1) if not word.startswith("-")), 0)
+        own = (heap.head.text("exe"), *words[:end])
+        uids = heap.lineage.uid
+        found.add(families.setdefault(uids[0] if uids and uids[0] else -1 - index, own))
+    return len(found)
+
+
 def _command(head: Head) -> str:
     return " ".join(head.cmdline or [])
 
@@ -290,7 +307,8 @@ def sampling_words(heap: Heap) -> str:
 
 
 def _sampling_text(heap: Heap) -> str:
-    text = "%s, %s live samples" % (sampling_words(heap), count_text(len(heap.live)))
+    many = "" if len(heap.live) == 1 else "s"
+    text = "%s, %s live sample%s" % (sampling_words(heap), count_text(len(heap.live)), many)
     frames = heap.head.text("frames")
     return text + (", up to %s frames" % frames if frames else "")
 

@@ -51,7 +51,7 @@ class LeakReport:
             "start of the run to now."
             % ("Bytes" if query.ranks_bytes else "Blocks", tenth, BY_WORDS[query.by][0])
         )
-        yield from self._sure(leaks.exact)
+        yield from self._sure(leaks.exact, leaks.seconds)
         yield ""
         if not shown:
             yield "Nothing is older than %s." % tenth
@@ -69,12 +69,12 @@ class LeakReport:
         yield from self._rest(leaks, kept, len(shown))
         yield from self.where.changed()
 
-    def _sure(self, exact: bool) -> Iterator[str]:
-        pm = self.glyphs.plus_minus
-        words = (
-            "%s is one standard error, of the sampling; that it goes on like this is a guess." % pm
-        )
-        yield from self._wrapped(EXACT if exact else words)
+    def _sure(self, exact: bool, seconds: float) -> Iterator[str]:
+        words = EXACT
+        if not exact:
+            words = "%s is one standard error, of the sampling." % self.glyphs.plus_minus
+        guess = " That it goes on as in these %s is a guess." % duration_text(seconds)
+        yield from self._wrapped(words + guess)
 
     def _figure(self, of_bytes: bool, value: float, error: float) -> Tuple[str, str]:
         text, error_text = (bytes_and_error if of_bytes else count_and_error)(abs(value), error)

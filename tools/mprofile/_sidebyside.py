@@ -2,11 +2,11 @@
 """`--side-by-side`: the rows of several processes, a column for each.
 
 Workers of one program should look alike; the one that does not is the question. A row's columns are
-its figures in each process alone, so they add up to the row. What a child inherited is in the column
-of the oldest process that has it, as everywhere.
+its figures in each process alone, so they add up to the row. What a child inherited is in the
+column of the oldest process that has it, as everywhere.
 
-Invariants: rows, order and sums are those of the report without the option; as many processes as fit
-have a column, the heaviest first, and all others together one.
+Invariants: rows, order and sums are those of the report without the option; as many processes as
+fit have a column, the heaviest first, and all others together one.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 
 This is the only loop over live samples, and so the one that decides how fast a snapshot is read.
 Samples are first counted by (label, size, rate) with the counter that CPython has in C, as long as
-many are alike; what is left is weighed and added in Python. Where every allocation was recorded there is nothing to weigh,
-and counting and adding is all.
+many are alike; what is left is weighed and added in Python. Where every allocation was recorded
+there is nothing to weigh, and counting and adding is all.
 
 Invariants: memory is bounded by the number of labels, the chunk, and the cache of weights.
 """
@@ -81,7 +81,7 @@ def sum_live(heap: Heap, labels: Ints, count: int) -> Sums:
 
 
 class _Pairs(Dict[int, Tuple[complex, complex]]):
-    """By size, blocks and bytes as one number, and their variances: two additions instead of four."""
+    """By size, blocks and bytes as one number, and their variances: two additions, not four."""
 
     def __init__(self, rate: int) -> None:
         super().__init__()

@@ -272,16 +272,19 @@ def _report(
         found = reading.difference()
         lines = report.lines(found, reading.parts, reading.old, limit, options.significant)
     elif options.leaks and len(reading.sets) > 1:
-        lines = LeakReport(width, glyphs, native, paint, reading.learn_types).trend(reading.trend(), limit)
+        leaking = LeakReport(width, glyphs, native, paint, reading.learn_types)
+        lines = leaking.trend(reading.trend(), limit)
     elif options.leaks:
-        lines = LeakReport(width, glyphs, native, paint, reading.learn_types).lines(reading.leaks(), limit)
+        leaking = LeakReport(width, glyphs, native, paint, reading.learn_types)
+        lines = leaking.lines(reading.leaks(), limit)
     elif options.tree:
         lines = TreeReport(width, glyphs, paint).lines(reading.pairs, reading.query, options.limit)
     elif options.side_by_side:
-        table = sides.SideReport(width, glyphs, native, paint, reading.learn_types)
-        lines = table.side_lines(reading.side_by_side(), limit)
+        beside = sides.SideReport(width, glyphs, native, paint, reading.learn_types)
+        lines = beside.side_lines(reading.side_by_side(), limit)
     else:
-        lines = TableReport(width, glyphs, native, paint, reading.learn_types).lines(reading.result(), limit)
+        table = TableReport(width, glyphs, native, paint, reading.learn_types)
+        lines = table.lines(reading.result(), limit)
     _print(out, lines)
 
 
