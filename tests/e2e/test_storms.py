@@ -187,6 +187,69 @@ def test_forks_while_other_threads_set_the_disposition(python, run, tmp_path):
     ends_well(program)
 
 
+#: glibc runs the handlers of one fork while another thread is between those of its own.
+FORKER = r"""
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static long now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* How long the longest took, in milliseconds. */
+int fork_often(int count)
+{
+    long longest = 0;
+    for (int i = 0; i < count; i++) {
+        int status = -1;
+        long start = now_ms();
+        pid_t pid = fork();
+        if (pid == 0) {
+            free(malloc(5000));
+            _exit(9);
+        }
+        longest = now_ms() - start > longest ? now_ms() - start : longest;
+        while (waitpid(pid, &status, 0) < 0) {
+        }
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 9) {
+            return 1000000;
+        }
+    }
+    return (int)longest;
+}
+"""
+FORK_AT_ONCE = """\
+import ctypes, signal, threading
+forker = ctypes.CDLL("./forker.so")
+longest = []
+threads = [threading.Thread(target=lambda: longest.append(forker.fork_often(150))) for _ in range(5)]
+print("ready", flush=True)
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(longest), max(longest), flush=True)
+"""
+
+
+@pytest.mark.few
+@pytest.mark.parametrize("native", ["0", "1"])
+def test_forks_at_once_without_the_gil(python, run, tmp_path, native):
+    """Under signals: while one thread forks no other begins a snapshot, however many of the forks have ended."""
+    cc.library(FORKER, tmp_path / "forker.so")
+    program = run(python, FORK_AT_ONCE, env={"MPROFILERATE": "1k", "MPROFILEKEEP": "1", "MPROFILENATIVE": native}).ready()
+    with Storm(program.pid):
+        threads, longest = map(int, program.line().split())
+    assert threads == 5 and longest < 9000, "a fork waited for a writer until it gave up"
+    ends_well(program)
+    assert whole_files(tmp_path)
+
+
 #: Each way of work goes on for a second and a half, then says how often it came around.
 WORK = """\
 import ctypes, _ctypes, os, signal, sys, threading, time, zlib
