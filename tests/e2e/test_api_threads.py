@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from harness import Python
+from harness import Python, RawFile
 from test_api import execute, said, way_in
 
 # Sixteen threads that allocate and free until told to stop, by Python's allocators and by C's.
@@ -111,6 +111,62 @@ print(json.dumps(own))
     # Stacks are kept, so a table may have to double until all of them were met; blocks are not.
     # Tables double when new stacks come; in the second half there are none.
     assert own[-1] < 8 << 20 and own[-1] <= 1.3 * own[len(own) // 2], own
+
+
+@pytest.mark.few
+@way_in
+def test_the_world_is_stopped_meanwhile(python: Python, tmp_path: Path, way: str) -> None:
+    """A free-threaded interpreter stops all threads at each collection, and wherever one traces all: none of the sixteen
+    that allocate, record, write or steer waits for what another holds that is stopped. With a lock of its own, it just runs."""
+    execute(python, CROWD + """
+import gc, os, signal, time
+
+def repeat(what):
+    def loop():
+        while not done:
+            what()
+            counts[what] += 1
+            time.sleep(0)
+    counts[what] = 0
+    return threading.Thread(target=loop)
+
+def toggle():
+    mprofile.start(4, 1)
+    mprofile.stop()
+
+def look():
+    mprofile.get_traced_memory()
+    mprofile.get_object_traceback(bytearray(3000))
+
+def cycles():
+    for _ in range(100):
+        one = {}
+        one["me"] = one
+
+def trace():
+    (threading.setprofile_all_threads if hasattr(threading, "setprofile_all_threads") else threading.setprofile)(None)
+
+def dump():
+    os.kill(os.getpid(), signal.SIGUSR2)
+
+mprofile.start(4, 1), mprofile.stop()
+crowd, done, counts = Crowd(), False, {}
+others = [toggle, gc.collect, look, cycles, trace] + [dump] * (WAY == "preloaded")
+threads = [repeat(what) for what in others]
+for thread in threads:
+    thread.start()
+end = time.monotonic() + 3
+while time.monotonic() < end or crowd.turns < 500 or min(counts.values()) < 20:
+    time.sleep(0.01)
+done = True
+for thread in threads:
+    thread.join()
+crowd.stop()
+assert hooked()
+""".replace("WAY", repr(way)), tmp_path, way, env={"MPROFILEKEEP": "1"})
+    assert len(list(tmp_path.glob("mprofile.*.bin"))) == (way == "preloaded")
+    for path in tmp_path.glob("mprofile.*.bin"):
+        RawFile(path)
 
 
 @pytest.mark.few
