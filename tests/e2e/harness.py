@@ -65,6 +65,10 @@ class Python:
         """Whether its code objects have a qualified name."""
         return self.minor >= (3, 11)
 
+    def bytes_size(self, length: int) -> int:
+        """What `bytes(length)` asks for: objects of a free-threaded interpreter have a longer header."""
+        return length + (49 if self.free_threaded else 33)
+
 
 def environment(extra: Optional[Mapping[str, str]] = None, preload: bool = True) -> Dict[str, str]:
     """The environment of a profiled program: nothing of Python's or of ours but what the test says."""

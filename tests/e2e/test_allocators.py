@@ -311,7 +311,7 @@ def test_forks_while_threads_allocate(python: Python, run, tmp_path: Path, alloc
     program = run(python, STORM_APP, env={**order(allocator, rate), **RESTLESS})
     program.ready()
     raw = RawFile(program.dump())
-    assert raw.samples(1000034) and not losses(raw)
+    assert raw.samples(python.bytes_size(1000001)) and not losses(raw)
     assert program.finish() == 0
     assert program.stderr == ("" if order is behind else ASIDE)
 

@@ -21,7 +21,7 @@ def test_it_thins_and_says_so(python, run):
     program.ready()
     path = program.dump()
     line = by_line(path)["app.py", marks(SOURCE)["kept"]]
-    truth = 200000 * (600 + 33)
+    truth = 200000 * python.bytes_size(600)
     snapshot = load(path)
     assert int(snapshot.head.text("own_bytes")) < 9 << 20  # every block would be 12 MiB, and its index
     assert int(snapshot.head.text("note.thinned")) >= 1 and snapshot.sample_rate >= 128

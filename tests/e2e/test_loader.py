@@ -250,10 +250,10 @@ def test_constructors_that_allocate(python, run, tmp_path, order, first):
     program = run(python, "import ctypes, sys\nassert ctypes.CDLL('./early.so').middle() == 93\nkept = bytes(1000001)\n" + HOLD,
                   env={**preload(*libraries), "MPROFILEEXIT": "1"}).ready()
     raw = RawFile(program.dump())
-    assert len(raw.samples(1000034)) == 1 and not lost(raw)
+    assert len(raw.samples(python.bytes_size(1000001))) == 1 and not lost(raw)
     ended_well(program)
     assert program.stdout == "late\n"
-    assert len(RawFile(program.path(2)).samples(1000034)) == 1, "the snapshot of the end"
+    assert len(RawFile(program.path(2)).samples(python.bytes_size(1000001))) == 1, "the snapshot of the end"
 
 
 #: A tracer's thread: it allocates all the time, also while the profiler and the interpreter come to life.
@@ -388,7 +388,7 @@ def test_a_dlsym_that_allocates(python, run, tmp_path, kind, order):
     assert program.line() == "0 True"
     path = program.ready().dump()
     raw = RawFile(path)
-    assert len(raw.samples(1000034)) == 1 and len(raw.samples(1000003)) == 1 and not lost(raw)
+    assert len(raw.samples(python.bytes_size(1000001))) == 1 and len(raw.samples(1000003)) == 1 and not lost(raw)
     ended_well(program)
 
 
@@ -449,7 +449,7 @@ def test_a_program_that_uses_up_static_tls(python, run, tmp_path, native):
     else:
         assert int(loaded) >= int(without.split()[0]) - 1
     raw = RawFile(program.ready().dump())
-    assert len(raw.samples(1000034)) == 1 and not lost(raw)
+    assert len(raw.samples(python.bytes_size(1000001))) == 1 and not lost(raw)
     ended_well(program)
 
 
@@ -474,7 +474,7 @@ def test_many_preloaded_libraries_with_static_tls(python, run, tmp_path, order):
         sys.stdin.read()
         """, env=preload(*libraries)).ready()
     raw = RawFile(program.dump())
-    assert len(raw.samples(1000034)) == 4 and not lost(raw)
+    assert len(raw.samples(python.bytes_size(1000001))) == 4 and not lost(raw)
     ended_well(program)
 
 

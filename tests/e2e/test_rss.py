@@ -468,7 +468,8 @@ for _ in range(100):
     kept.append(bytes(100000))  # @bytes
 for _ in range(3):
     kept.append(mmap.mmap(-1, 10000000, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON))  # @mmap
-    kept[-1].write(b"x" * 10000000)
+    for _ in range(100):  # in pieces: mimalloc keeps what was freed, and gives it back while the snapshot is written
+        kept[-1].write(b"x" * 100000)
 try:
     import keeper
 except ImportError:

@@ -234,7 +234,7 @@ def test_gunicorn(python, run, tmp_path, programs):
         os.kill(worker, signal.SIGUSR2)
         raw = RawFile(program.wait_for(program.path(number, worker)))
         kept = [one for one in raw.live if one.stack and one.stack[0].file.endswith("application.py")]
-        assert kept and kept[0].stack[0].name == "application"
+        assert "application" in {one.stack[0].name for one in kept}
         assert answer()
     assert children(program.pid) == [worker]
     program.signal(signal.SIGTERM)
