@@ -103,6 +103,7 @@ static void fork_child(void)
     mp_signals_fork_child();
     mp_sample_fork_child();
     mp_native_fork_child();
+    mp_account_fork_child();
     mp_dump_fork_child();
     exit_taken = false;
     interval_due_ms = next_interval(mp_profile_clock_ms());
