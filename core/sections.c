@@ -87,6 +87,25 @@ static void fact_process(struct mp_out *out, bool argv)
     }
 }
 
+/* Resident, where the kernel tells: the ends of tables are not there yet. */
+static uint64_t own_bytes(void)
+{
+    uint64_t all = mp_profile_own_bytes(), sum = 0;
+    if (!mp_resident_begin()) {
+        return all;
+    }
+    for (uint32_t i = 0; i < MP_SYS_MAPS; i++) {
+        size_t size;
+        uintptr_t start = mp_sys_mapped_at(i, &size);
+        struct mp_resident found;
+        if (start != 0 && mp_resident_ask(start, start + size, &found)) {
+            sum += found.own + found.copied;
+        }
+    }
+    mp_resident_end();
+    return sum < all ? sum : all;
+}
+
 void mp_sections_head(struct mp_out *out, bool argv, uint64_t now_ns, uint64_t began_ms)
 {
     struct mp_profile *profile = &mp_profile;
@@ -114,7 +133,7 @@ void mp_sections_head(struct mp_out *out, bool argv, uint64_t now_ns, uint64_t b
         mp_out_fact_number(out, "peak_var", peak_var > 0.0 ? (uint64_t)peak_var : 0);
     }
     mp_out_fact_number(out, "peak_clock_ms", peak_ms);
-    mp_out_fact_number(out, "own_bytes", mp_profile_own_bytes());
+    mp_out_fact_number(out, "own_bytes", own_bytes());
     for (int i = 0; i < MP_COUNTS; i++) {
         uint64_t count = __atomic_load_n(&profile->counts[i], __ATOMIC_RELAXED);
         if (count != 0) {

@@ -22,6 +22,9 @@ void *mp_sys_map(size_t size);
 void mp_sys_unmap(void *memory, size_t size);
 /* Bytes mapped by mp_sys_map and not given back. */
 size_t mp_sys_mapped(void);
+/* The nth of the first MP_SYS_MAPS that are there now: where it begins, and *ret_size; 0: none in this place. */
+#define MP_SYS_MAPS 512u
+uintptr_t mp_sys_mapped_at(uint32_t nth, size_t *ret_size);
 /* For tests: the next `successes` mappings succeed, all later ones fail; negative: none fails. */
 void mp_sys_map_fail_after(long successes);
 

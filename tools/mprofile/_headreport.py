@@ -38,7 +38,7 @@ _LOST = {
     "hooks": "samples were forgotten: a tracer that was started earlier took the profiler's hooks "
     "away when it stopped, and frees may have been missed",
 }
-_NOT_SEEN = "what C code takes from malloc or mmap by itself: the library was not preloaded, or after another malloc"
+_NOT_SEEN = "what C code takes from malloc by itself: the library was not preloaded, or after another malloc"
 _NOTES = {
     "stacks_cut": "stacks were deeper than the frame limit (MPROFILEFRAMES): "
     "their outermost frames are cut",

@@ -38,6 +38,7 @@ SURE = 2.0
 _SIGMAS = 2.0
 _LINES = 3
 _MANY_THREADS = 4
+_STALE = 1.0
 
 _DOMAINS = {
     "python": PYTHON_DOMAINS,
@@ -53,6 +54,8 @@ _NAMES = {
     "data": "data that was written to private mappings of files",
     "copied": "copies of what workers inherited",
     "shared": "shared memory",
+    "stack": "stacks of threads",
+    "profiler": "the profiler's own memory",
     "unexplained": "memory that the snapshot does not explain",
 }
 
@@ -343,6 +346,32 @@ def _copied(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: st
     ]
 
 
+def _stack(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: str) -> None:
+    known = account.stacks_known
+    main = account.item("stack").bytes
+    verdict.sentences.append(
+        "%s is the main thread's, the rest that of %s other threads. A stack keeps the pages that "
+        "were ever used, however deep a recursion it was."
+        % (bytes_text(main), known if known is not None else account.threads - 1)
+    )
+    verdict.advice += [
+        "fewer threads: a pool, with a limit",
+        "threading.stack_size(BYTES) or `ulimit -s` bound what a thread can take; less recursion is "
+        "what it takes",
+    ]
+
+
+def _profiler(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: str) -> None:
+    verdict.sentences.append(
+        "It records so many blocks that its tables are larger than what it measures."
+    )
+    verdict.advice += [
+        "a coarser rate: MPROFILERATE=128k (or mprofile.start(rate=128 * 1024)) records one block "
+        "in 128 KiB",
+        "MPROFILEMEMORY=256m: a budget; beyond it the rate is made coarser",
+    ]
+
+
 def _shared(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: str) -> None:
     verdict.places = places("shared")
     verdict.sentences.append(
@@ -357,13 +386,19 @@ def _unexplained(account: Account, verdict: Verdict, places: PlacesOf, plus_minu
 
 def possible(account: Account) -> str:
     """What may be in memory that is not explained."""
-    causes = ["memory mapped by libc or the kernel"]
+    causes = [
+        "memory that the program took with sbrk, or reserved and made usable later (mprotect)",
+        "memory mapped by libc or the kernel",
+    ]
     if not account.data_known:
         causes.insert(0, "data of libraries")
     if account.stacks_unknown:
         causes.insert(0, "stacks of other threads (%d)" % account.stacks_unknown)
     if account.allocator == "mimalloc" and not account.item("interpreter_free").bytes:
         causes.insert(0, "what mimalloc keeps free")
+    if account.malloc_age is not None and account.malloc_age > _STALE:
+        text = "what was freed in malloc since it was asked (%s before)"
+        causes.insert(0, text % duration_text(account.malloc_age))
     if account.malloc_age is None:
         causes.insert(0, "what malloc keeps free (it was not asked)")
     return "It may be: %s." % ", ".join(causes)
@@ -377,5 +412,7 @@ _EXPLAIN: Dict[str, Callable[[Account, Verdict, PlacesOf, str], None]] = {
     "data": _data,
     "copied": _copied,
     "shared": _shared,
+    "stack": _stack,
+    "profiler": _profiler,
     "unexplained": _unexplained,
 }
