@@ -366,7 +366,7 @@ def _profiler(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: 
         "It records so many blocks that its tables are larger than what it measures."
     )
     verdict.advice += [
-        "a coarser rate: MPROFILERATE=128k (or mprofile.start(rate=128 * 1024)) records one block "
+        "a coarser rate: MPROFILERATE=128k (or mprofile.start(sample_rate=128 * 1024)) records one block "
         "in 128 KiB",
         "MPROFILEMEMORY=256m: a budget; beyond it the rate is made coarser",
     ]
