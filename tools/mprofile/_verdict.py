@@ -7,7 +7,8 @@ may not be resident of it where more is counted than is resident. All thresholds
     SMALL_RSS   a process below it is small, whatever it is made of
     MOST        a class that has at least this share of the RSS for certain is "mostly" it
     LARGEST     one with at least this, and with more than any other may have, is "the largest part"
-    TOO         free memory, or copies, with this share for certain are named where something else leads
+    TOO         free memory, or copies, with this share for certain are named also where something
+                else leads
     PEAK_NEAR   a peak of live bytes that reached this share of the RSS explains what is free now
     LINE_MIN    a line is named if it has this share of its class, and SURE times its error
 
@@ -356,8 +357,8 @@ def _stack(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: str
     )
     verdict.advice += [
         "fewer threads: a pool, with a limit",
-        "threading.stack_size(BYTES) or `ulimit -s` bound what a thread can take; less recursion is "
-        "what it takes",
+        "threading.stack_size(BYTES) or `ulimit -s` bound what a thread can take; what it takes is "
+        "how deep it goes",
     ]
 
 
@@ -366,8 +367,8 @@ def _profiler(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: 
         "It records so many blocks that its tables are larger than what it measures."
     )
     verdict.advice += [
-        "a coarser rate: MPROFILERATE=128k (or mprofile.start(sample_rate=128 * 1024)) records one block "
-        "in 128 KiB",
+        "a coarser rate: MPROFILERATE=128k, or mprofile.start(sample_rate=128 * 1024), records one "
+        "block in 128 KiB",
         "MPROFILEMEMORY=256m: a budget; beyond it the rate is made coarser",
     ]
 
