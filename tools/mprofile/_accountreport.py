@@ -222,6 +222,7 @@ def account_line(account: Account) -> str:
         if size >= account.rss / 200:
             parts.append("%s %s" % (words, percent(size)))
     rest = account.of("unexplained").bytes
+    rest = max(rest, 0.0) if rest > -account.rss / 200 else rest
     parts.append("%s %s" % ("unexplained" if rest >= 0 else "not resident", percent(rest)))
     return ", ".join(parts)
 
