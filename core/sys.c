@@ -11,6 +11,7 @@
 #include <linux/futex.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -125,9 +126,32 @@ void mp_sys_map_fail_after(long successes)
     fail_after = successes;
 }
 
+static bool is_same_file(int fd, int other)
+{
+    struct stat one, two;
+    return call3(SYS_fstat, fd, (long)&one, 0) == 0 && call3(SYS_fstat, other, (long)&two, 0) == 0 &&
+           one.st_dev == two.st_dev && one.st_ino == two.st_ino;
+}
+
+/* A writer may share the program's descriptors, and a program that closes all it did not open gives the lowest numbers to what
+ * it opens next: ours are above them. */
+static int move_up(int fd)
+{
+    const int above = 1000; /* the usual limit is 1,024 */
+    int high = (int)call3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, above);
+    if (high < 0) {
+        return fd; /* a lower limit, or none is left */
+    }
+    if (is_same_file(high, fd)) { /* else the program has closed ours, and this one is its own */
+        mp_sys_close(fd);
+    }
+    return high;
+}
+
 int mp_sys_open(const char *path, int flags, int mode)
 {
-    return (int)mp_sys_call(SYS_openat, AT_FDCWD, (long)path, flags | O_CLOEXEC, mode, 0, 0);
+    int fd = (int)mp_sys_call(SYS_openat, AT_FDCWD, (long)path, flags | O_CLOEXEC, mode, 0, 0);
+    return fd < 0 ? fd : move_up(fd);
 }
 
 int mp_sys_close(int fd)

@@ -28,6 +28,7 @@ uintptr_t mp_sys_mapped_at(uint32_t nth, size_t *ret_size);
 /* For tests: the next `successes` mappings succeed, all later ones fail; negative: none fails. */
 void mp_sys_map_fail_after(long successes);
 
+/* The descriptor is 1000 or above, where the limit allows it. */
 int mp_sys_open(const char *path, int flags, int mode);
 int mp_sys_close(int fd);
 long mp_sys_read(int fd, void *buffer, size_t size);

@@ -133,6 +133,12 @@ static int open_temporary(int *ret_fd)
     if (fd < 0) {
         return -fd;
     }
+    struct stat named, opened;
+    if (!stat_path(temporary_path, &named) || mp_sys_call(SYS_fstat, fd, (long)&opened, 0, 0, 0, 0) != 0 ||
+        named.st_dev != opened.st_dev || named.st_ino != opened.st_ino) {
+        mp_sys_unlink(temporary_path);
+        return EBADF; /* the program was quicker: the descriptor is its own */
+    }
     mp_sys_call(SYS_fchmod, fd, 0600, 0, 0, 0, 0); /* whatever the umask */
     *ret_fd = fd;
     return 0;

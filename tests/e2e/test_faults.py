@@ -216,7 +216,7 @@ CALLS = {
     "readlinkat": (267, (errno.EACCES,)), "getcwd": (79, (errno.ENOENT,)), "prlimit64": (302, (errno.EPERM,)),
     "memfd_create": (319, (errno.EPERM,)), "kill": (62, (errno.EPERM,)), "tgkill": (234, (errno.EPERM,)), "pipe2": (293, (errno.EMFILE,)),
     "futex": (202, (errno.EINTR,)), "clock_gettime": (228, (errno.EINVAL,)), "rt_sigtimedwait": (128, (errno.EINTR,)),
-    "getppid": (110, (errno.EPERM,)), "gettid": (186, (errno.EPERM,)),
+    "fcntl": (72, (errno.EINVAL, errno.EMFILE)), "getppid": (110, (errno.EPERM,)), "gettid": (186, (errno.EPERM,)),
 }
 #: Without these there is no file at all; each that could not be written is one line.
 NEEDED = {"openat", "write", "close", "fstat", "renameat2", "newfstatat"}

@@ -21,6 +21,7 @@ from ._pprof import pprof
 from ._reading import Reading
 from ._rows import UsageError
 from ._speedscope import speedscope
+from ._stacks import FRAMES_MAX, frames_of_stacks
 
 
 class Export(NamedTuple):
@@ -32,6 +33,8 @@ class Export(NamedTuple):
     with_diff: bool = False
     with_leaks: bool = False
     with_sides: bool = False
+    #: Whether each stack is written whole.
+    whole_stacks: bool = False
 
 
 def _json(reading: Reading) -> bytes:
@@ -98,11 +101,17 @@ def _pickle(reading: Reading) -> bytes:
 
 EXPORTS: Tuple[Export, ...] = (
     Export("json", "the report as JSON", _json, True, True, True),
-    Export("pprof", "all stacks and values for `go tool pprof`, gzipped,", _pprof),
-    Export("collapsed", "stacks, one a line, for flamegraph.pl", _collapsed, with_diff=True),
-    Export("speedscope", "stacks for speedscope.app", _speedscope),
+    Export(
+        "pprof", "all stacks and values for `go tool pprof`, gzipped,", _pprof, whole_stacks=True
+    ),
+    Export(
+        "collapsed", "stacks, one a line, for flamegraph.pl", _collapsed, True, whole_stacks=True
+    ),
+    Export("speedscope", "stacks for speedscope.app", _speedscope, whole_stacks=True),
     Export("html", "one self-contained page with a flame graph", _html, with_diff=True),
-    Export("pickle", "what tracemalloc.Snapshot.load of this Python loads", _pickle),
+    Export(
+        "pickle", "what tracemalloc.Snapshot.load of this Python loads", _pickle, whole_stacks=True
+    ),
 )
 
 
@@ -127,6 +136,24 @@ def check(options: object, diff: bool, leaks: bool, sides: bool) -> None:
             raise UsageError("--%s goes without --leaks" % one.option)
         if sides and not one.with_sides:
             raise UsageError("--%s goes without --side-by-side" % one.option)
+
+
+def too_large(one: Export, reading: Reading) -> Optional[str]:
+    """Why an export cannot be made of these snapshots, or None: before anything of it is."""
+    by_stack = one.option == "json" and reading.query.by == "traceback"
+    if not one.whole_stacks and not by_stack:
+        return None
+    most = reading.limit if by_stack else 0
+    count = max(frames_of_stacks(pairs, most) for pairs in (reading.pairs, reading.old_pairs))
+    if count <= FRAMES_MAX:
+        return None
+    hint = "; expected --limit" if by_stack else ""
+    return "--%s: the stacks have %d frames together, more than %d%s" % (
+        one.option,
+        count,
+        FRAMES_MAX,
+        hint,
+    )
 
 
 def is_snapshot(path: str) -> bool:

@@ -8,7 +8,9 @@ Invariants: the numbers are not rounded; the output is ASCII, whatever the names
 
 from __future__ import annotations
 
+import io
 import json
+from functools import lru_cache
 from typing import Any, Dict, List
 
 from ._accountreport import account_json
@@ -103,7 +105,12 @@ def trend_json(reading: Reading, found: Trend, reader: str) -> str:
 
 
 def _text(start: Dict[str, Any], **more: Any) -> str:
-    return json.dumps({**start, **more}, indent=1) + "\n"
+    """Written piece by piece: a list of the pieces would take ten times the text."""
+    pieces = json.JSONEncoder(indent=1).iterencode({**start, **more})
+    out = io.StringIO()
+    for piece in pieces:
+        out.write(piece)
+    return out.getvalue() + "\n"
 
 
 def _start(reading: Reading, report: str, reader: str) -> Dict[str, Any]:
@@ -152,7 +159,9 @@ def _figures(total: Total, source: str) -> Dict[str, Any]:
     return figures
 
 
+@lru_cache(maxsize=1 << 16)
 def _frame(frame: Frame) -> Dict[str, Any]:
+    """One for all stacks that it is in, for there may be millions; nobody changes it."""
     file, line, name, firstline = frame
     if firstline == NATIVE:
         return {"file": file, "line": line, "function": name, "first_line": None, "native": True}

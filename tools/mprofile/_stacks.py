@@ -11,6 +11,7 @@ Invariants: weights are in, once: a figure is an estimate of what was there, not
 from __future__ import annotations
 
 import os
+from array import array
 from typing import Iterable, Iterator, List, Sequence, Tuple
 
 from ._heap import NATIVE, UNKNOWN_FILE, Frame, Heap, frame_place
@@ -46,6 +47,23 @@ def stacks(parts: Sequence[Tuple[Heap, Sums]], query: Query) -> Iterator[Tuple[H
         for node, value in zip(heap.sites.node, rounded(values)):
             if value > 0:
                 yield heap, node, value
+
+
+#: What an export of whole stacks may hold: 100,000 stacks of 100 frames. Stacks share their
+#: frames in a snapshot and not in an export, so that a small file could become any size.
+FRAMES_MAX = 10_000_000
+
+
+def frames_of_stacks(parts: Sequence[Tuple[Heap, Sums]], most: int = 0) -> int:
+    """How many frames all stacks have together, or the *most* deepest of them."""
+    depths: List[int] = []
+    for heap, _ in parts:
+        deep = array("I", bytes(4 * len(heap.nodes.parent)))
+        for node, parent in enumerate(heap.nodes.parent):
+            if node:
+                deep[node] = deep[parent] + 1
+        depths += [deep[node] for node in heap.sites.node]
+    return sum(sorted(depths, reverse=True)[:most] if most else depths)
 
 
 def plain_name(frame: Frame) -> str:

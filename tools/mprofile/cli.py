@@ -245,7 +245,9 @@ def _main(options: argparse.Namespace) -> int:
     reading.leaf_first, reading.leaks_wanted = options.leaf_first, options.leaks
     reading.sides_wanted, reading.limit = options.side_by_side, options.limit or 0
     for one, path in wanted:
-        wrong = exports.write(one.option, path, one.make(reading))
+        wrong = exports.too_large(one, reading) or exports.write(
+            one.option, path, one.make(reading)
+        )
         if wrong:
             return _fail(EXIT_USAGE, wrong)
     if not wanted:
