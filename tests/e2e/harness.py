@@ -113,7 +113,7 @@ def package() -> Path:
 
 
 def wheels(minor: str, *pins: str) -> Optional[Path]:
-    """A folder of packages for a version of Python; made once, kept in the cache. None: they cannot be had."""
+    """A folder of packages for a version of Python (3.13t: free-threaded); made once, kept in the cache. None: they cannot be had."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     root = Path(os.environ.get("MPROFILE_PROGRAMS") or os.path.join(cache, "mprofile", "programs"))
     where = root / ("%s-%s" % (minor, hashlib.sha256("\n".join(pins).encode()).hexdigest()[:12]))
@@ -121,7 +121,9 @@ def wheels(minor: str, *pins: str) -> Optional[Path]:
         return where
     part = where.with_name(where.name + ".part%d" % os.getpid())
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-compile",
-           "--target", str(part), "--python-version", minor, "--only-binary=:all:", *pins]
+           "--target", str(part), "--python-version", minor.rstrip("t"), "--only-binary=:all:", *pins]
+    if minor.endswith("t"):
+        pip += ["--abi", "cp%s" % minor.replace(".", "")]
     if subprocess.run(pip, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode != 0:
         shutil.rmtree(part, ignore_errors=True)
         return None

@@ -413,7 +413,7 @@ EXTENSION = r"""
 #include <stdlib.h>
 #include <string.h>
 
-static void *kept[1000];
+void *kept[1000]; /* not static: the compiler would see that nobody reads it, and leave the memset out */
 static int count;
 
 __attribute__((noinline)) static int keep_one(size_t size)
@@ -468,8 +468,7 @@ for _ in range(100):
     kept.append(bytes(100000))  # @bytes
 for _ in range(3):
     kept.append(mmap.mmap(-1, 10000000, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON))  # @mmap
-    for _ in range(100):  # in pieces: mimalloc keeps what was freed, and gives it back while the snapshot is written
-        kept[-1].write(b"x" * 100000)
+    kept[-1].write(b"x" * 10000000)
 try:
     import keeper
 except ImportError:
@@ -500,10 +499,8 @@ def extension(python: Python, folder: Path) -> Optional[str]:
 
 def numpy_folder(python: Python) -> Optional[Path]:
     """A folder with numpy for the interpreter; made once, kept in the cache. None: it cannot be had."""
-    if python.free_threaded:
-        return None
     pin = "numpy==" + ("1.24.4" if python.minor < (3, 9) else "2.0.2" if python.minor < (3, 13) else "2.3.5")
-    return wheels("%d.%d" % python.minor, pin)
+    return wheels(python.minor_name, pin)
 
 
 @pytest.mark.few

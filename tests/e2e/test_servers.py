@@ -2,8 +2,8 @@
 """Servers with workers, unchanged: they answer, they use the dump signal as they always did, and each worker's snapshot
 has what that worker keeps.
 
-The applications are tests/programs/more/*_app.py: each visit keeps 20,000 bytes at the line marked `# @kept`, and /count
-says which process answers and how many visits it had. tests/PROGRAMS.md has the table of programs.
+The applications are tests/programs/more/*_app.py: each visit keeps 20,000 bytes at the line marked `# @kept`,
+and /count says which process answers and how many visits it had. tests/PROGRAMS.md has the table of programs.
 """
 from __future__ import annotations
 
@@ -150,8 +150,8 @@ def test_gunicorn(python, run, more, tmp_path, app, worker):
 def test_uvicorn(python, run, more, tmp_path, loop):
     """A supervisor that spawns its workers, on either event loop; it ends by the signal that ended it, as ever."""
     path = tmp_path / "socket"
-    program = run(python, argv=["-m", "uvicorn", "--uds", path, "--workers", "2", "--loop", loop, "--log-level", "warning",
-                                "bare_app:asgi"],
+    program = run(python, argv=["-m", "uvicorn", "--uds", path, "--workers", "2", "--loop", loop,
+                                "--log-level", "warning", "bare_app:asgi"],
                   env={"PYTHONPATH": "%s:%s" % (more(python), MORE), "MPROFILERATE": "16k",
                        "PYTHONDONTWRITEBYTECODE": ""})
     wait_until(lambda: listens(path), "uvicorn to listen")
@@ -175,9 +175,11 @@ def test_celery(python, run, more, tmp_path):
     said, standard_error, status = {}, {}, {}
     for way in ("alone", "profiled"):
         (tmp_path / way).mkdir()
-        program = run(python, argv=["-W", "ignore", "-m", "celery", "-A", "celery_app", "worker", "-P", "prefork", "-c", "2",
-                                    "--loglevel", "ERROR", "--without-heartbeat", "--without-mingle", "--without-gossip"],
-                      env=dict(env, MPROFILERATE="16k", MPROFILESIGNAL="RTMIN+3"), cwd=tmp_path / way, preload=way == "profiled")
+        program = run(python, argv=["-W", "ignore", "-m", "celery", "-A", "celery_app", "worker", "-P", "prefork",
+                                    "-c", "2", "--loglevel", "ERROR", "--without-heartbeat", "--without-mingle",
+                                    "--without-gossip"],
+                      env=dict(env, MPROFILERATE="16k", MPROFILESIGNAL="RTMIN+3"), cwd=tmp_path / way,
+                      preload=way == "profiled")
         client = subprocess.run([python.path, str(MORE / "celery_app.py"), "20"], env=environment(env, preload=False),
                                 cwd=str(tmp_path / way), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                 timeout=LIMIT)
@@ -203,13 +205,15 @@ def test_celery(python, run, more, tmp_path):
 
 def normal(text: str) -> list:
     """Lines without what differs from run to run: numbers, names, addresses, the order of processes."""
-    text = re.sub(r"\*\*\* backtrace of.*?end of backtrace \*\*\*", "backtrace", text, flags=re.DOTALL)  # where it was just then
+    # Where it was just then.
+    text = re.sub(r"\*\*\* backtrace of.*?end of backtrace \*\*\*", "backtrace", text, flags=re.DOTALL)
     text = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|0x[0-9a-f]+", "ID", text)
     return sorted(re.sub(r"[0-9]+", "N", line) for line in text.splitlines())
 
 
 def test_uwsgi(run, tmp_path):
-    """Debian's: a C program that loads libpython with a plugin. Its workers have a handler for the signal: they say what they do."""
+    """Debian's: a C program that loads libpython with a plugin. Its workers have a handler for the signal: they say
+    what they do."""
     if shutil.which("uwsgi") is None:
         pytest.skip("no uwsgi: tests/setup installs it")
     said = {}
@@ -263,8 +267,8 @@ def test_a_notebook_kernel(tmp_path):
         manager.shutdown_kernel()
         print(json.dumps(["".join(said), path]))
     """)
-    kernel = dict(settings("preloaded"), HOME=str(tmp_path), IPYTHONDIR=str(tmp_path), JUPYTER_RUNTIME_DIR=str(tmp_path),
-                  MPROFILERATE="16k")
+    kernel = dict(settings("preloaded"), HOME=str(tmp_path), IPYTHONDIR=str(tmp_path),
+                  JUPYTER_RUNTIME_DIR=str(tmp_path), MPROFILERATE="16k")
     done = subprocess.run([sys.executable, str(client), json.dumps(kernel), str(tmp_path)],
                           env=settings("imported"), cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True, timeout=LIMIT)

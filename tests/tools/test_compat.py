@@ -127,7 +127,8 @@ def test_traces(pair: Any) -> None:
 
 
 def test_what_tracemalloc_does_not_have(tmp_path: Any) -> None:
-    ours = mprofile.Snapshot.load(save(tmp_path / "a.bin", small(4096).bytes()))
+    head = {"exe": "/usr/bin/python3", "cwd": "/srv", "host": "vm", "cmdline": "python3\0app.py", "peak_bytes": 77}
+    ours = mprofile.Snapshot.load(save(tmp_path / "a.bin", small(4096, **head).bytes()))
     trace = ours.traces[3]
     assert (trace.size, trace.domain, trace.domain_name) == (5000, 0, "mem")
     # p = 1 - exp(-5000 / 4096) = 1 - 0.2950226
@@ -139,9 +140,18 @@ def test_what_tracemalloc_does_not_have(tmp_path: Any) -> None:
     assert (frame.filename, frame.lineno, frame.name, frame.firstlineno) == VIEW
     assert trace.traceback.total_nframe == 3
     assert ours.sample_rate == 4096 and ours.pid == 4711 and ours.python == "3.11.7"
+    assert (ours.exe, ours.cwd, ours.host, ours.trigger) == ("/usr/bin/python3", "/srv", "vm", "signal")
+    assert (ours.start, ours.time) == (1700000000.0, 1700000060.0) and ours.cmdline == ["python3", "app.py"]
+    assert ours.heads == [ours.head] and ours.peak_bytes == 77 and not ours.lost
     stat = ours.statistics("lineno")[-1]
     assert stat.size_error >= 0 and stat.traceback[0].name
     assert ours.traces[4].domain == 1 and ours.traces[6].domain == 2
+
+
+def test_what_was_lost_is_said(tmp_path: Any) -> None:
+    program = small(4096, **{"lost.memory": 7, "note.stacks_cut": 3})
+    ours = mprofile.Snapshot.load(save(tmp_path / "a.bin", program.bytes()))
+    assert {key.rpartition(".")[2]: int(count) for key, count in ours.lost.items()} == {"memory": 7}
 
 
 def test_statistics_are_weighed_block_by_block(tmp_path: Any) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import os
 import re
 import struct
@@ -82,6 +83,32 @@ def test_rows_are_by_stack_type_and_age(tmp_path: Any) -> None:
         ("dict", True, 300.0, 3.0),
     ]
     assert set(col["row_then"]) == {255} and len(col["stack_node"]) == 1
+
+
+def test_a_block_in_both_snapshots_is_one_row(tmp_path: Any) -> None:
+    """With its age then and now; what went has no age now, what came none then, and strangers share nothing."""
+    def program(*blocks: int, **head: Any) -> Program:
+        one = Program(4096, **head)
+        for number in blocks:
+            one.block(1000 + number, [LOAD, MAIN], address=0x1000 + 16 * number, time=1000 * number)
+        return one
+
+    old = save(tmp_path / "old.bin", program(1, 2, 3, clock_ms=10000).bytes())
+    later = program(2, 3, 4, clock_ms=60000)
+    facts, col = unpacked(page_of(later, tmp_path, "--diff", old))
+    limits = facts["limits"]
+
+    def bin_of(age: int) -> int:
+        return max(number for number, limit in enumerate(limits) if limit <= age)
+
+    rows = {(now, then): blocks for now, then, blocks in zip(col["row_now"], col["row_then"], col["row_blocks"])}
+    both, went, came = (bin_of(57000), bin_of(7000)), (255, bin_of(9000)), (bin_of(56000), 255)
+    assert set(rows) == {both, went, came}
+    one, two, three = (1 / -math.expm1(-size / 4096) for size in (1001, 1002, 1003))
+    assert rows[went] == pytest.approx(one) and rows[both] == pytest.approx(two + three)
+    strangers = save(tmp_path / "other.bin", program(1, 2, 3, clock_ms=10000, uid="00000000000000ff").bytes())
+    _, col = unpacked(page_of(later, tmp_path, "--diff", strangers))
+    assert all(255 in pair for pair in zip(col["row_now"], col["row_then"]))
 
 
 def test_only_python_files_are_shown(tmp_path: Any) -> None:
