@@ -252,10 +252,29 @@ static int64_t stack_node_locked(const struct mp_stack *stack)
     return node;
 }
 
+/* Sizes repeat, exponentials are dear: a seventh of what a sample costs. */
+#define WORTHS 1024u
+static struct {
+    uint64_t size, rate; /* rate 0: empty */
+    struct mp_worth worth;
+} worths[WORTHS]; /* guarded by the profile's lock */
+
+static struct mp_worth worth_locked(const struct mp_live_row *row)
+{
+    uint64_t rate = mp_profile.rates[row->rate];
+    uint32_t slot = (uint32_t)(mp_hash_u64(row->size) & (WORTHS - 1));
+    if (worths[slot].size != row->size || worths[slot].rate != rate || rate == 0) {
+        worths[slot].size = row->size;
+        worths[slot].rate = rate;
+        worths[slot].worth = mp_worth_of(row->size, rate);
+    }
+    return worths[slot].worth;
+}
+
 /* The sums and the thread of a row that came (+1) or went (-1: no peak, so no time is needed). */
 void mp_sample_account_locked(const struct mp_live_row *row, int sign, uint64_t now_ms)
 {
-    struct mp_worth worth = mp_worth_of(row->size, mp_profile.rates[row->rate]);
+    struct mp_worth worth = worth_locked(row);
     mp_sites_live(&mp_profile.sites, row->site, worth, sign, now_ms);
     mp_profile_thread_live_locked((uint32_t)(row->time_thread & MP_LIVE_THREAD_MAX), sign);
 }
@@ -299,7 +318,7 @@ static int add_locked(const struct mp_stack *stack, struct mp_live_row *row, enu
     if (result < 0) {
         return result;
     }
-    struct mp_worth worth = mp_worth_of(row->size, mp_profile.rates[row->rate]);
+    struct mp_worth worth = worth_locked(row);
     mp_sites_add(&mp_profile.sites, row->site, row->size, worth, now_ms);
     mp_profile_thread_live_locked(thread, +1);
     return MP_OK;
