@@ -3,7 +3,7 @@
  *
  *     start-end perm offset device inode      name
  *
- * Context: writer.
+ * Context: writer, hook.
  */
 #include "core/maps.h"
 
@@ -16,6 +16,7 @@ bool mp_maps_open(struct mp_maps *maps)
     maps->fd = mp_sys_open("/proc/self/maps", O_RDONLY, 0);
     maps->at = maps->size = 0;
     maps->seen = 0;
+    maps->name = NULL;
     return maps->fd >= 0;
 }
 
@@ -66,6 +67,7 @@ bool mp_maps_next(struct mp_maps *maps, struct mp_mapping *ret)
     }
     next(maps);
     ret->offset = number(maps, &c);
+    uint32_t length = 0;
     bool blank = true;
     for (int field = 0; (c = next(maps)) != '\n'; blank = c == ' ') { /* 1 device, 2 inode, 3 name, which may have blanks */
         if (c == '\0') {
@@ -75,6 +77,12 @@ bool mp_maps_next(struct mp_maps *maps, struct mp_mapping *ret)
             ret->named = true;
             ret->file = c == '/';
         }
+        if (ret->named && maps->name != NULL && length + 1 < maps->name_size) {
+            maps->name[length++] = c;
+        }
+    }
+    if (maps->name != NULL) {
+        maps->name[length] = '\0';
     }
     return true;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The mappings of this process, one after another, as /proc/self/maps tells them.
  *
- * Context: writer. The process runs on meanwhile: a mapping may have gone when it is told.
+ * Context: writer; hook, one thread at a time with the same struct. The process runs on meanwhile: a mapping may have gone when it is told.
  */
 #ifndef MP_CORE_MAPS_H
 #define MP_CORE_MAPS_H
@@ -24,10 +24,13 @@ struct mp_maps {
     int fd;
     uint32_t at, size;
     uint64_t seen;
-    char text[16 * 1024];
+    char text[4 * 1024];
+    /* Where the name goes, terminated, cut where it is too long; NULL: nobody wants it. */
+    char *name;
+    uint32_t name_size;
 };
 
-/* False where they are not told; then the others need not be called. */
+/* Names are not kept unless `name` is set after this. False where the mappings are not told; then the others need not be called. */
 bool mp_maps_open(struct mp_maps *maps);
 /* False at the end. */
 bool mp_maps_next(struct mp_maps *maps, struct mp_mapping *ret);

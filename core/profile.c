@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "core/maths.h"
+#include "core/rooms.h"
 #include "core/sys.h"
 
 struct mp_profile mp_profile;
@@ -88,7 +89,7 @@ uint64_t mp_profile_own_bytes(void)
         &p->sites.rows,     &p->sites.index.buckets,        &p->live.rows,
         &p->live.index.buckets, &p->threads,
     };
-    uint64_t spare = 0;
+    uint64_t spare = mp_rooms_spare();
     for (size_t i = 0; i < MP_COUNT(tables); i++) {
         spare += mp_vec_spare(tables[i]);
     }

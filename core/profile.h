@@ -27,6 +27,7 @@ enum mp_count {
     MP_LOST_FREES,
     MP_LOST_STACKS,
     MP_LOST_SNAPSHOTS,
+    MP_LOST_SMALL_STACKS, /* samples of signal handlers whose stack has no room for taking them */
     MP_LOST_HOOKS, /* live samples that were forgotten because another tracer took our hooks away */
     MP_NOTE_STACKS_CUT,
     MP_NOTE_REFUSED_513,
@@ -34,6 +35,7 @@ enum mp_count {
     MP_NOTE_NAMES_CUT,
     MP_NOTE_NATIVE_UNMATCHED,
     MP_NOTE_NATIVE_SKIPPED,
+    MP_NOTE_NATIVE_REFUSED, /* stacks that could not be walked to their end, for memory may not be asked for */
     MP_NOTE_THINNED,
     MP_COUNTS,
 };
@@ -96,7 +98,7 @@ MP_INLINE bool mp_profile_is_off(uint32_t row)
     return mp_profile.rates[row] == MP_RATE_OFF;
 }
 
-/* Memory of the profiler itself, in bytes: what is mapped, without the ends of tables that were never touched. */
+/* Memory of the profiler itself, in bytes: what is mapped, without the ends of tables and rooms that were never touched. */
 uint64_t mp_profile_own_bytes(void);
 
 /* Milliseconds since the beginning (coarse: the kernel's tick). */

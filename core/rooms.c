@@ -10,6 +10,7 @@
 #include "core/tls.h"
 
 #define WIDE_ROOMS 4u
+#define ROOM_PAGE 4096u
 
 static struct mp_room deep, wide[WIDE_ROOMS];
 
@@ -27,6 +28,7 @@ static int enlarge(struct mp_room *room, uint32_t count, size_t size)
             }
             room->frames = larger;
             room->count = count;
+            __atomic_store_n(&room->used, 0, __ATOMIC_RELAXED);
         }
     }
     mp_lock_release(&room->lock);
@@ -60,9 +62,30 @@ struct mp_room *mp_room_wide(void)
     return room;
 }
 
-void mp_room_leave(struct mp_room *room)
+void mp_room_leave(struct mp_room *room, uint32_t used)
 {
+    if (used > room->used) {
+        __atomic_store_n(&room->used, used, __ATOMIC_RELAXED);
+    }
     mp_lock_release(&room->lock);
+}
+
+/* Each part of a room is used from its beginning on. */
+static uint64_t spare(const struct mp_room *room, uint32_t parts)
+{
+    uint64_t size = (uint64_t)room->count * parts * MP_FRAME_SIZE;
+    uint64_t used = (uint64_t)__atomic_load_n(&room->used, __ATOMIC_RELAXED) * MP_FRAME_SIZE;
+    uint64_t touched = used == 0 ? 0 : used + (uint64_t)parts * ROOM_PAGE;
+    return touched < size ? size - touched : 0;
+}
+
+uint64_t mp_rooms_spare(void)
+{
+    uint64_t bytes = spare(&deep, 1);
+    for (uint32_t i = 0; i < WIDE_ROOMS; i++) {
+        bytes += spare(&wide[i], MP_STACK_ROOMS);
+    }
+    return bytes;
 }
 
 void mp_rooms_fork_prepare(void)

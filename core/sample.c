@@ -25,6 +25,7 @@ static const struct mp_stack_source *source;
 static void (*look_before)(void);
 static void (*look_after)(uint64_t now_ms);
 static void (*start_pending)(void);
+static size_t (*stack_room)(void);
 static const char *const why_names[MP_WHYS] = {
     [MP_WHY_NONE] = "",
     [MP_WHY_NO_THREAD] = "[no Python thread]",
@@ -54,6 +55,11 @@ void mp_sample_before(void (*look)(void))
 void mp_sample_pending(void (*dump)(void))
 {
     start_pending = dump;
+}
+
+void mp_sample_stack_room(size_t (*room)(void))
+{
+    stack_room = room;
 }
 
 uint64_t mp_sample_enter(void)
@@ -328,7 +334,7 @@ static void take_wide(const struct mp_stack_source *from, uint32_t max, const vo
                              .max = max,
                              .scratch = (char *)room->frames + (size_t)max * MP_FRAME_SIZE};
     take(&stack, block, size, domain, due);
-    mp_room_leave(room);
+    mp_room_leave(room, stack.count + stack.scratched);
 }
 
 /* The frames lie on this function's stack: 2 kB, and only while a sample is taken. */
@@ -346,7 +352,7 @@ static void take_deep(const struct mp_stack_source *from, uint32_t max, const vo
     struct mp_room *room = mp_room_deep();
     struct mp_stack stack = {.source = from, .frames = room->frames, .max = max < room->count ? max : room->count};
     take(&stack, block, size, domain, due);
-    mp_room_leave(room);
+    mp_room_leave(room, stack.count);
 }
 
 MP_COLD void mp_sample_add(const void *block, size_t size, enum mp_domain domain, uint32_t due)
@@ -355,11 +361,20 @@ MP_COLD void mp_sample_add(const void *block, size_t size, enum mp_domain domain
         mp_profile_count(MP_LOST_REENTERED);
         return;
     }
+    size_t room = stack_room != NULL ? stack_room() : SIZE_MAX;
+    if (MP_UNLIKELY(room < MP_SAMPLE_STACK)) {
+        mp_profile_count(MP_LOST_SMALL_STACKS);
+        return;
+    }
     if (look_before != NULL) {
         look_before();
     }
     uint64_t left = mp_sample_enter();
     const struct mp_stack_source *from = __atomic_load_n(&source, __ATOMIC_ACQUIRE);
+    if (MP_UNLIKELY(from->wide && room < MP_SAMPLE_WIDE_STACK)) {
+        mp_profile_count(MP_NOTE_NATIVE_SKIPPED);
+        from = from->narrow;
+    }
     if (from->prepare != NULL) {
         from->prepare();
     }

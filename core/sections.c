@@ -38,6 +38,7 @@ static const char *const count_keys[MP_COUNTS] = {
     [MP_LOST_FREES] = "lost.frees",
     [MP_LOST_STACKS] = "lost.stacks",
     [MP_LOST_SNAPSHOTS] = "lost.snapshots",
+    [MP_LOST_SMALL_STACKS] = "lost.small_stacks",
     [MP_LOST_HOOKS] = "lost.hooks",
     [MP_NOTE_STACKS_CUT] = "note.stacks_cut",
     [MP_NOTE_REFUSED_513] = "note.refused_513",
@@ -45,6 +46,7 @@ static const char *const count_keys[MP_COUNTS] = {
     [MP_NOTE_NAMES_CUT] = "note.names_cut",
     [MP_NOTE_NATIVE_UNMATCHED] = "note.native_unmatched",
     [MP_NOTE_NATIVE_SKIPPED] = "note.native_skipped",
+    [MP_NOTE_NATIVE_REFUSED] = "note.native_refused",
     [MP_NOTE_THINNED] = "note.thinned",
 };
 
@@ -85,6 +87,25 @@ static void fact_process(struct mp_out *out, bool argv)
     }
 }
 
+/* Resident, where the kernel tells: the ends of tables are not there yet. */
+static uint64_t own_bytes(void)
+{
+    uint64_t all = mp_profile_own_bytes(), sum = 0;
+    if (!mp_resident_begin()) {
+        return all;
+    }
+    for (uint32_t i = 0; i < MP_SYS_MAPS; i++) {
+        size_t size;
+        uintptr_t start = mp_sys_mapped_at(i, &size);
+        struct mp_resident found;
+        if (start != 0 && mp_resident_ask(start, start + size, &found)) {
+            sum += found.own + found.copied;
+        }
+    }
+    mp_resident_end();
+    return sum < all ? sum : all;
+}
+
 void mp_sections_head(struct mp_out *out, bool argv, uint64_t now_ns, uint64_t began_ms)
 {
     struct mp_profile *profile = &mp_profile;
@@ -112,7 +133,7 @@ void mp_sections_head(struct mp_out *out, bool argv, uint64_t now_ns, uint64_t b
         mp_out_fact_number(out, "peak_var", peak_var > 0.0 ? (uint64_t)peak_var : 0);
     }
     mp_out_fact_number(out, "peak_clock_ms", peak_ms);
-    mp_out_fact_number(out, "own_bytes", mp_profile_own_bytes());
+    mp_out_fact_number(out, "own_bytes", own_bytes());
     for (int i = 0; i < MP_COUNTS; i++) {
         uint64_t count = __atomic_load_n(&profile->counts[i], __ATOMIC_RELAXED);
         if (count != 0) {

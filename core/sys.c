@@ -19,6 +19,10 @@
 #endif
 
 static atomic_size_t mapped;
+static struct {
+    uintptr_t start; /* atomic; 0: free */
+    size_t size;
+} maps[MP_SYS_MAPS];
 static long fail_after = -1; /* tests only, single-threaded */
 
 long mp_sys_call(long number, long a, long b, long c, long d, long e, long f)
@@ -54,6 +58,35 @@ static long call3(long number, long a, long b, long c)
     return mp_sys_call(number, a, b, c, 0, 0, 0);
 }
 
+static void remember(uintptr_t start, size_t size)
+{
+    for (uint32_t i = 0; i < MP_SYS_MAPS; i++) {
+        uintptr_t none = 0;
+        if (__atomic_load_n(&maps[i].start, __ATOMIC_RELAXED) == 0 &&
+            __atomic_compare_exchange_n(&maps[i].start, &none, start, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+            __atomic_store_n(&maps[i].size, size, __ATOMIC_RELEASE);
+            return;
+        }
+    }
+}
+
+static void forget(uintptr_t start)
+{
+    for (uint32_t i = 0; i < MP_SYS_MAPS; i++) {
+        if (__atomic_load_n(&maps[i].start, __ATOMIC_RELAXED) == start) {
+            __atomic_store_n(&maps[i].size, 0, __ATOMIC_RELAXED);
+            __atomic_store_n(&maps[i].start, 0, __ATOMIC_RELEASE);
+            return;
+        }
+    }
+}
+
+uintptr_t mp_sys_mapped_at(uint32_t nth, size_t *ret_size)
+{
+    *ret_size = __atomic_load_n(&maps[nth].size, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&maps[nth].start, __ATOMIC_RELAXED);
+}
+
 void *mp_sys_map(size_t size)
 {
     if (fail_after == 0) {
@@ -68,6 +101,7 @@ void *mp_sys_map(size_t size)
         return NULL;
     }
     atomic_fetch_add_explicit(&mapped, size, memory_order_relaxed);
+    remember((uintptr_t)result, size);
     return (void *)result;
 }
 
@@ -76,6 +110,7 @@ void mp_sys_unmap(void *memory, size_t size)
     if (memory == NULL) {
         return;
     }
+    forget((uintptr_t)memory); /* before another thread of ours may be given the address */
     call3(SYS_munmap, (long)memory, (long)size, 0);
     atomic_fetch_sub_explicit(&mapped, size, memory_order_relaxed);
 }
@@ -227,7 +262,7 @@ int mp_sys_peek(const void *address, void *buffer, size_t size)
      * fault when it cannot. */
     int pipes[2];
     if (call3(SYS_pipe2, (long)pipes, O_CLOEXEC | O_NONBLOCK, 0) < 0) {
-        return -EFAULT;
+        return -EPERM;
     }
     int result = -EFAULT;
     if (size <= 4096 && mp_sys_write(pipes[1], address, size) == (long)size &&

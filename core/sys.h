@@ -22,6 +22,9 @@ void *mp_sys_map(size_t size);
 void mp_sys_unmap(void *memory, size_t size);
 /* Bytes mapped by mp_sys_map and not given back. */
 size_t mp_sys_mapped(void);
+/* The nth of the first MP_SYS_MAPS that are there now: where it begins, and *ret_size; 0: none in this place. */
+#define MP_SYS_MAPS 512u
+uintptr_t mp_sys_mapped_at(uint32_t nth, size_t *ret_size);
 /* For tests: the next `successes` mappings succeed, all later ones fail; negative: none fails. */
 void mp_sys_map_fail_after(long successes);
 
@@ -46,7 +49,8 @@ uint64_t mp_sys_monotonic_ms(void);
 uint64_t mp_sys_realtime_ns(void);
 /* How many bytes from low to high, both on page boundaries, are resident. 0 of each 4 MiB that are not all mapped. */
 uint64_t mp_sys_resident(uintptr_t low, uintptr_t high);
-/* Copies size bytes at address of this process: 0, or negative where they are not all readable. */
+/* Copies size bytes at address of this process: 0, or -EFAULT where they are not all readable, or -EPERM where there is no way to
+ * tell: process_vm_readv is forbidden, and pipes as well. */
 int mp_sys_peek(const void *address, void *buffer, size_t size);
 
 #endif

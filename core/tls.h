@@ -41,6 +41,8 @@ struct mp_tls {
     uint64_t random;
     struct mp_probe *probe; /* a self-test wants to see what this thread asks for; NULL: none */
     uint64_t stack_low, stack_high; /* of its stack, what was proven readable (preload/unwind.c) */
+    uint64_t alt_low, alt_high;     /* the stack of its signal handlers, and between what places it is known */
+    uint64_t own_low, own_high;     /* to run on no such stack (preload/altstack.c) */
 };
 
 extern __thread struct mp_tls mp_tls __attribute__((tls_model("initial-exec"), visibility("hidden")));

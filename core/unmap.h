@@ -11,8 +11,19 @@
 #define MP_CORE_UNMAP_H
 
 #include "core/base.h"
+#include "core/live.h"
 
-/* From low, on a page boundary, to below high, which is rounded up to one. True if a sampled mapping lost something. */
-bool mp_unmap(uint64_t low, uint64_t high);
+#define MP_UNMAP_ROWS 8
+
+/* What was forgotten, to be put back where the kernel refuses. Of more mappings than there are rows, the rest is lost. */
+struct mp_unmapped {
+    uint32_t count; /* mappings that lost something */
+    struct mp_live_row rows[MP_UNMAP_ROWS];
+};
+
+/* From low, on a page boundary, to below high, which is rounded up to one; what it forgets is added to *ret. */
+void mp_unmap(uint64_t low, uint64_t high, struct mp_unmapped *ret);
+/* The mappings are as they were. */
+void mp_unmap_undo(const struct mp_unmapped *what);
 
 #endif

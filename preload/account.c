@@ -24,8 +24,11 @@
 
 #define FIRST_MS 50
 #define LEAST_GAP_MS 100
-/* A look that took t is followed by no other for 100 t. */
+/* A look that took t is followed by no other for 100 t; a slow one, for which malloc's lock was held while others waited, for
+ * 1000 t. */
 #define GAP_FACTOR 100
+#define SLOW_MS 3
+#define SLOW_FACTOR 1000
 
 static struct mallinfo2 (*get_info)(void); /* NULL: not glibc's malloc, or older than 2.33 */
 static uint32_t busy;
@@ -67,9 +70,14 @@ void mp_account_look(uint64_t now_ms)
     latest.free = info.fordblks;
     latest.top = info.keepcost;
     latest.clock_ms = now_ms;
-    uint64_t gap = (took + 1) * GAP_FACTOR;
+    uint64_t gap = took < SLOW_MS ? (took + 1) * GAP_FACTOR : took * SLOW_FACTOR;
     __atomic_store_n(&next_ms, now_ms + (gap > LEAST_GAP_MS ? gap : LEAST_GAP_MS), __ATOMIC_RELAXED);
     __atomic_store_n(&busy, 0, __ATOMIC_RELEASE);
+}
+
+void mp_account_fork_child(void)
+{
+    __atomic_store_n(&busy, 0, __ATOMIC_RELAXED); /* it was another thread's look */
 }
 
 static void fact(int slot, const char *key, uint64_t number)

@@ -16,6 +16,8 @@
 /* At attach. */
 void mp_account_init(void);
 void mp_account_look(uint64_t now_ms);
+/* In the child of a fork, before the program goes on there. */
+void mp_account_fork_child(void);
 /* In the writer: the lines of HEAD. arenas: all of pymalloc's arenas were seen to come and go. */
 void mp_account_facts(bool arenas);
 

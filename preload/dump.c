@@ -42,7 +42,8 @@ static uint32_t phase;  /* enum phase of the writer */
 static uint32_t wanted; /* bits: 1 << enum mp_trigger */
 static uint32_t wanted_newborn; /* the same, of a child that fork has not returned to yet */
 static int thread;      /* the last writer's thread; it may be gone */
-static bool held;       /* a fork is in progress */
+static uint32_t forks;  /* in progress: several threads may fork at once */
+static uint32_t ends;   /* of the process, in progress */
 static bool closed;     /* the process ends */
 static int pid;
 static uint64_t forked_ms;
@@ -54,6 +55,16 @@ static char thread_block[8192] __attribute__((aligned(64)));
 static uint32_t load(const uint32_t *word)
 {
     return __atomic_load_n(word, __ATOMIC_SEQ_CST);
+}
+
+static bool is_held(void)
+{
+    return load(&forks) != 0 || load(&ends) != 0;
+}
+
+static void add(uint32_t *word, int change)
+{
+    __atomic_fetch_add(word, (uint32_t)change, __ATOMIC_SEQ_CST);
 }
 
 void mp_dump_init(void)
@@ -86,7 +97,7 @@ static void serve(void)
 {
     do {
         serve_once();
-    } while (load(&wanted) != 0 && !__atomic_load_n(&held, __ATOMIC_SEQ_CST));
+    } while (load(&wanted) != 0 && !is_held());
 }
 
 /* Before Linux 5.9: one by one, as far as the limit goes. */
@@ -188,13 +199,41 @@ static void release_claim(void)
     mp_sys_futex_wake(&tid, INT32_MAX);
 }
 
+/* The stack of the writer is free while the claim is ours; the calling thread's may be a signal's, of three kilobytes. */
+static void serve_once_on_own_stack(void)
+{
+    char *top = stack + sizeof stack;
+#if defined(__x86_64__)
+    __asm__ volatile("movq %%rsp, %%rbx\n\t"
+                     "movq %[top], %%rsp\n\t"
+                     "call *%[entry]\n\t"
+                     "movq %%rbx, %%rsp"
+                     :
+                     : [top] "r"(top), [entry] "r"(serve_once)
+                     : "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "xmm0", "xmm1", "xmm2", "xmm3",
+                       "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+                       "xmm15", "cc", "memory");
+#else
+    __asm__ volatile("mov x19, sp\n\t"
+                     "mov sp, %[top]\n\t"
+                     "blr %[entry]\n\t"
+                     "mov sp, x19"
+                     :
+                     : [top] "r"(top), [entry] "r"(serve_once)
+                     : "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
+                       "x15", "x16", "x17", "x18", "x19", "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v16",
+                       "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30",
+                       "v31", "cc", "memory");
+#endif
+}
+
 /* On the calling thread. The profile's lock may be this thread's own if it was interrupted inside: then on the way out. */
 static void serve_here(void)
 {
     if (mp_tls.inside) {
         mp_tls.dump_after = true;
     } else {
-        serve_once(); /* the program waits: what is wanted meanwhile is served after the next sample (mp_dump_pending) */
+        serve_once_on_own_stack(); /* the program waits: what is wanted meanwhile is served after the next sample (mp_dump_pending) */
         /* A file that met RLIMIT_FSIZE left the signal of it pending here: it was meant for us. */
         const uint64_t too_large = (uint64_t)1 << (SIGXFSZ - 1);
         const struct timespec at_once = {0, 0};
@@ -203,28 +242,35 @@ static void serve_here(void)
     release_claim();
 }
 
-/* True: the claim is ours. False: somebody else serves what is wanted. */
-static bool claim(void)
+/* True: the claim is ours. False: somebody else serves what is wanted. A fork first counts itself and then waits for who has
+ * the claim; here it is the other way round, so that no writer waits for the lock that a fork holds. */
+static bool claim(bool at_end)
 {
     for (;;) {
         uint32_t seen = 0;
         if (__atomic_compare_exchange_n(&tid, &seen, CLAIMED, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
-            return true;
+            if (load(&forks) == 0 && (at_end || load(&ends) == 0)) {
+                return true;
+            }
+            release_claim();
+            return false;
         }
-        if (load(&phase) == PHASE_RUNNING || load(&wanted) == 0 || __atomic_load_n(&held, __ATOMIC_SEQ_CST)) {
+        if (load(&phase) == PHASE_RUNNING || load(&wanted) == 0 || is_held()) {
             return false;
         }
         mp_sys_futex_wait(&tid, seen, 10); /* it is on its way out */
     }
 }
 
-static void start(bool here)
+enum place { ON_A_THREAD, HERE, HERE_AT_END };
+
+static void start(enum place place)
 {
     uint64_t old;
     block_signals(&old);
-    if (claim()) {
+    if (claim(place == HERE_AT_END)) {
         __atomic_store_n(&phase, PHASE_RUNNING, __ATOMIC_SEQ_CST);
-        if (here || mp_sys_monotonic_ms() - forked_ms < AFTER_FORK_MS || spawn() < 0) {
+        if (place != ON_A_THREAD || mp_sys_monotonic_ms() - forked_ms < AFTER_FORK_MS || spawn() < 0) {
             serve_here();
         }
     }
@@ -237,14 +283,14 @@ void mp_dump_request(enum mp_trigger trigger)
         return;
     }
     if (!mp_dump_is_our_process()) {
-        if (__atomic_load_n(&held, __ATOMIC_SEQ_CST)) { /* a signal met the child before its fork handlers have run */
+        if (is_held()) { /* a signal met the child before its fork handlers have run */
             __atomic_fetch_or(&wanted_newborn, 1u << trigger, __ATOMIC_SEQ_CST);
         }
         return;
     }
     __atomic_fetch_or(&wanted, 1u << trigger, __ATOMIC_SEQ_CST);
-    if (!__atomic_load_n(&held, __ATOMIC_SEQ_CST)) {
-        start(false);
+    if (!is_held()) {
+        start(ON_A_THREAD);
     }
 }
 
@@ -253,11 +299,30 @@ void mp_dump_now(enum mp_trigger trigger)
     if (closed || !mp_dump_is_our_process()) {
         return;
     }
-    __atomic_store_n(&held, true, __ATOMIC_SEQ_CST); /* else signals that keep coming would keep it going */
+    const uint32_t bit = 1u << trigger;
+    add(&ends, 1); /* else signals that keep coming would keep it going */
     mp_dump_wait(EXIT_WAIT_MS);
-    __atomic_fetch_or(&wanted, 1u << trigger, __ATOMIC_SEQ_CST);
-    start(true);
-    __atomic_store_n(&held, false, __ATOMIC_SEQ_CST);
+    __atomic_fetch_or(&wanted, bit, __ATOMIC_SEQ_CST);
+    start(HERE_AT_END);
+    for (int tries = 0; tries < EXIT_WAIT_MS && (load(&wanted) & bit) != 0; tries++) { /* another thread forks */
+        uint32_t never = 0;
+        mp_sys_futex_wait(&never, 0, 1); /* a millisecond */
+        start(HERE_AT_END);
+    }
+    add(&ends, -1);
+}
+
+static bool claim_at_rest(void)
+{
+    uint32_t seen = 0;
+    if (is_held() || !__atomic_compare_exchange_n(&tid, &seen, CLAIMED, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+        return false;
+    }
+    if (is_held()) {
+        release_claim();
+        return false;
+    }
+    return true;
 }
 
 int mp_dump_by(int (*write)(void *what), void *what)
@@ -267,15 +332,13 @@ int mp_dump_by(int (*write)(void *what), void *what)
         return ECANCELED;
     }
     block_signals(&old); /* a handler that forks would wait for us */
-    uint32_t seen = 0;
-    while (__atomic_load_n(&held, __ATOMIC_SEQ_CST) ||
-           !__atomic_compare_exchange_n(&tid, &seen, CLAIMED, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+    while (!claim_at_rest()) {
         if (closed) {
             restore_signals(old);
             return ECANCELED;
         }
-        mp_sys_futex_wait(&tid, seen, 1);
-        seen = 0;
+        uint32_t never = 0;
+        mp_sys_futex_wait(&never, 0, 1); /* a millisecond */
     }
     int result = write(what);
     __atomic_store_n(&phase, PHASE_CLOSING, __ATOMIC_SEQ_CST);
@@ -287,8 +350,8 @@ int mp_dump_by(int (*write)(void *what), void *what)
 
 void mp_dump_pending(void)
 {
-    if (MP_UNLIKELY(load(&wanted) != 0) && !closed && !__atomic_load_n(&held, __ATOMIC_SEQ_CST)) {
-        start(false);
+    if (MP_UNLIKELY(load(&wanted) != 0) && !closed && !is_held()) {
+        start(ON_A_THREAD);
     }
 }
 
@@ -301,7 +364,7 @@ void mp_dump_wait(int timeout_ms)
         if (seen == 0 || now >= end) {
             return;
         }
-        mp_sys_futex_wait(&tid, seen, (int)(end - now));
+        mp_sys_futex_wait(&tid, seen, end - now < 5 ? (int)(end - now) : 5); /* at a thread's end the kernel wakes one of us */
     }
 }
 
@@ -311,13 +374,13 @@ void mp_dump_close(void)
         return;
     }
     closed = true;
-    __atomic_store_n(&held, true, __ATOMIC_SEQ_CST);
+    add(&ends, 1);
     mp_dump_wait(EXIT_WAIT_MS);
 }
 
 void mp_dump_fork_prepare(void)
 {
-    __atomic_store_n(&held, true, __ATOMIC_SEQ_CST);
+    add(&forks, 1);
     mp_dump_wait(FORK_WAIT_MS);
     wait_until_uncounted();
 }
@@ -325,9 +388,9 @@ void mp_dump_fork_prepare(void)
 void mp_dump_fork_parent(void)
 {
     forked_ms = mp_sys_monotonic_ms();
-    __atomic_store_n(&held, false, __ATOMIC_SEQ_CST);
-    if (load(&wanted) != 0) {
-        start(true);
+    add(&forks, -1);
+    if (load(&wanted) != 0 && !is_held()) { /* another thread that forks starts it when it is done */
+        start(HERE);
     }
 }
 
@@ -339,8 +402,8 @@ void mp_dump_fork_child(void)
     tid = 0;
     forked_ms = mp_sys_monotonic_ms();
     mp_writer_forked();
-    __atomic_store_n(&held, false, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&forks, 0, __ATOMIC_SEQ_CST);
     if (wanted != 0) {
-        start(true);
+        start(HERE);
     }
 }

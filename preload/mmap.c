@@ -5,8 +5,8 @@
  * themselves does not pass here (they do not call by name); what an interpreter's arena or an allocator behind malloc maps is
  * counted above, block by block, and masked or left out by the caller's address.
  *
- * A range that is unmapped, or mapped over, may hold several mappings or a part of one: core/unmap.h forgets just that. A call that
- * the kernel refuses after all (out of maps) has forgotten too much.
+ * A range that is unmapped, or mapped over, may hold several mappings or a part of one: core/unmap.h forgets just that, and puts it
+ * back where the kernel refuses. What is reserved without access and made usable with mprotect is not seen.
  *
  * What the allocator behind malloc does holds its locks, and a fork takes ours first: it is let through unseen.
  *
@@ -15,12 +15,15 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 
 #include "core/hot.h"
+#include "core/maps.h"
 #include "core/sample.h"
 #include "core/spans.h"
 #include "core/sys.h"
@@ -29,11 +32,7 @@
 #include "preload/mmap.h"
 
 #define PAGE ((uintptr_t)4096)
-
-static uintptr_t up(uintptr_t size)
-{
-    return (size + PAGE - 1) & ~(PAGE - 1);
-}
+#define ADDRESSES ((uintptr_t)1 << 56) /* a process has no higher ones */
 
 static void *result_of(long result)
 {
@@ -103,37 +102,87 @@ uint64_t mp_mmap_regions_resident(void)
     return bytes;
 }
 
-static bool is_anonymous(int flags, int fd, size_t size, const void *caller)
+/* The kernel does not look at the descriptor. */
+static bool is_anonymous(int flags, size_t size, const void *caller)
 {
-    return (flags & MAP_ANONYMOUS) != 0 && fd == -1 && size != 0 && !mp_malloc_is_allocator(caller);
+    return (flags & MAP_ANONYMOUS) != 0 && size != 0 && !mp_malloc_is_allocator(caller);
 }
 
-/* What is about to be unmapped, or mapped over, by others than the allocator. */
-static bool forget_range(const void *address, size_t size, const void *caller)
+/* A shared one has a file of the kernel's own. */
+static bool is_anonymous_at(uint64_t address)
 {
-    uintptr_t low = (uintptr_t)address, high = low + size;
-    return mp_spans_any() && (low & (PAGE - 1)) == 0 && high > low && high <= UINTPTR_MAX - PAGE &&
-           !mp_malloc_is_allocator(caller) && mp_unmap(low, high);
+    static const char shared[] = "/dev/zero (deleted)";
+    struct mp_maps maps;
+    struct mp_mapping now;
+    char name[sizeof shared + 1];
+    if (!mp_maps_open(&maps)) {
+        return false;
+    }
+    maps.name = name;
+    maps.name_size = sizeof name;
+    bool found = false;
+    while (!found && mp_maps_next(&maps, &now)) {
+        found = address >= now.start && address < now.end;
+    }
+    mp_maps_close(&maps);
+    return found && (!now.file || strcmp(name, shared) == 0);
+}
+
+/* Programs jump out of a signal's handler that came in mmap (a time limit), and cancel threads there. Nobody may come in between while
+ * something is put down. */
+static uint64_t quiet(void)
+{
+    uint64_t all = UINT64_MAX, mask = 0;
+    mp_sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&mask, sizeof all, 0, 0);
+    return mask;
+}
+
+static void loud(uint64_t mask)
+{
+    mp_sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, sizeof mask, 0, 0);
+}
+
+/* Whether what is unmapped, or mapped over, may have been sampled. What the kernel refuses is left alone. */
+static bool may_forget(const void *address, size_t size, const void *caller)
+{
+    uintptr_t low = (uintptr_t)address;
+    return mp_spans_any() && (low & (PAGE - 1)) == 0 && size != 0 && size <= ADDRESSES - low && low < ADDRESSES &&
+           !mp_malloc_is_allocator(caller);
+}
+
+static void forget(const void *address, size_t size, struct mp_unmapped *lost)
+{
+    mp_unmap((uintptr_t)address, (uintptr_t)address + size, lost);
 }
 
 static void *map(void *address, size_t size, int protection, int flags, int fd, long offset, const void *caller)
 {
-    if ((flags & MAP_FIXED) != 0) {
-        forget_range(address, size, caller);
-    }
     uint32_t due = 0;
-    bool anonymous = is_anonymous(flags, fd, size, caller);
+    bool anonymous = is_anonymous(flags, size, caller);
     bool own = is_mimalloc(flags, caller);
     bool region = anonymous && size > REGION_MIN && (own || mp_hot_masked()); /* also one that is to be made usable piece by piece */
     if (anonymous && !own && protection != PROT_NONE && mp_hot_count(size)) {
         due = mp_sample_due(size);
     }
-    void *block = result_of(mp_sys_call(SYS_mmap, (long)address, (long)size, protection, flags, fd, offset));
+    bool over = (flags & MAP_FIXED) != 0 && may_forget(address, size, caller);
+    uint64_t mask = over || due != 0 ? quiet() : 0;
+    struct mp_unmapped lost;
+    lost.count = 0;
+    if (over) {
+        forget(address, size, &lost);
+    }
+    long result = mp_sys_call(SYS_mmap, (long)address, (long)size, protection, flags, fd, offset);
+    void *block = result_of(result);
+    if (block == MAP_FAILED) {
+        mp_unmap_undo(&lost);
+    } else if (due != 0) {
+        mp_sample_add(block, size, MP_DOMAIN_MMAP, due);
+    }
     if (region && block != MAP_FAILED) {
         keep_region((uintptr_t)block, size);
     }
-    if (due != 0 && block != MAP_FAILED) {
-        mp_sample_add(block, size, MP_DOMAIN_MMAP, due);
+    if (over || due != 0) {
+        loud(mask);
     }
     return block;
 }
@@ -150,11 +199,23 @@ MP_EXPORT void *mmap64(void *address, size_t size, int protection, int flags, in
 
 MP_EXPORT int munmap(void *address, size_t size)
 {
-    forget_range(address, size, __builtin_return_address(0));
+    bool careful = may_forget(address, size, __builtin_return_address(0));
+    uint64_t mask = careful ? quiet() : 0;
+    struct mp_unmapped lost;
+    lost.count = 0;
+    if (careful) {
+        forget(address, size, &lost);
+    }
     if (MP_UNLIKELY(__atomic_load_n(&any_region, __ATOMIC_RELAXED))) {
         cut_regions((uintptr_t)address, (uintptr_t)address + size);
     }
     long result = mp_sys_call(SYS_munmap, (long)address, (long)size, 0, 0, 0, 0);
+    if (result < 0) {
+        mp_unmap_undo(&lost);
+    }
+    if (careful) {
+        loud(mask);
+    }
     if (result < 0) {
         errno = (int)-result;
         return -1;
@@ -162,6 +223,7 @@ MP_EXPORT int munmap(void *address, size_t size)
     return 0;
 }
 
+/* As a realloc: the old record out, one draw on the whole new size, whether the old was drawn or not. */
 MP_EXPORT void *mremap(void *old, size_t old_size, size_t size, int flags, ...)
 {
     void *wish = NULL;
@@ -172,26 +234,31 @@ MP_EXPORT void *mremap(void *old, size_t old_size, size_t size, int flags, ...)
         va_end(rest);
     }
     const void *caller = __builtin_return_address(0);
-    struct mp_live_row row;
-    bool whole = mp_hot_maybe_sampled(old) && !mp_malloc_is_allocator(caller) && mp_sample_forget(old, &row);
-    if (whole && row.size > up(old_size)) { /* its beginning only */
-        mp_sample_restore(&row);
-        whole = false;
+    bool counts = size != 0 && !mp_malloc_is_allocator(caller);
+    uint32_t due = counts && mp_hot_count(size) ? mp_sample_due(size) : 0;
+    bool moves = may_forget(old, old_size, caller), over = wish != NULL && may_forget(wish, size, caller);
+    bool careful = due != 0 || moves || over;
+    uint64_t mask = careful ? quiet() : 0;
+    struct mp_unmapped lost;
+    lost.count = 0;
+    if (moves) {
+        forget(old, old_size, &lost);
     }
-    bool part = !whole && forget_range(old, old_size, caller);
-    if (wish != NULL) {
-        forget_range(wish, size, caller);
+    if (due != 0 && lost.count == 0 && !is_anonymous_at((uintptr_t)old)) {
+        due = 0;
     }
-    /* As a realloc: the old record out, one draw on the whole new size, where the mapping was one that counts. */
-    uint32_t due = (whole || part) && mp_hot_count(size) ? mp_sample_due(size) : 0;
+    if (over) {
+        forget(wish, size, &lost);
+    }
     void *block = result_of(
         mp_sys_call(SYS_mremap, (long)old, (long)old_size, (long)size, flags, (long)wish, 0));
     if (block == MAP_FAILED) {
-        if (whole) {
-            mp_sample_restore(&row);
-        }
+        mp_unmap_undo(&lost);
     } else if (due != 0) {
         mp_sample_add(block, size, MP_DOMAIN_MMAP, due);
+    }
+    if (careful) {
+        loud(mask);
     }
     return block;
 }

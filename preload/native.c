@@ -37,7 +37,7 @@ static uintptr_t eval_callers[CALLERS_MAX];
 static uint32_t interpreter, self; /* objects */
 
 static uint32_t walkers;   /* atomic */
-static uint32_t fork_gate; /* atomic: 1 while a fork is near */
+static uint32_t fork_gate; /* atomic: forks that are near, of several threads */
 static uint32_t forks;     /* of this process's ancestors: walkers of the parent's do not count here */
 
 const char *mp_native_load(void)
@@ -176,6 +176,7 @@ static void collect(struct mp_stack *stack, enum mp_domain domain)
     errno = error;
 
     bool matched;
+    stack->scratched = python.count + native.count;
     stack->count = mp_py_merge(&python_side, &native, stack->frames, stack->max, &stack->depth, &matched);
     stack->why = python.why;
     stack->detached = python.detached;
@@ -203,7 +204,8 @@ const struct mp_stack_source *mp_native_begin(const void *eval, const void *cons
                                       .intern_locked = intern_locked,
                                       .done = mp_py_stack_source.done,
                                       .prepare = prepare,
-                                      .wide = true};
+                                      .wide = true,
+                                      .narrow = &mp_py_stack_source};
     mp_objects_refresh();
     self = mp_objects_find((uintptr_t)mp_native_begin);
     find_eval(eval);
@@ -222,7 +224,7 @@ void mp_native_fork_prepare(void)
     if (!on || mp_tls.inside) {
         return;
     }
-    __atomic_store_n(&fork_gate, 1, __ATOMIC_SEQ_CST);
+    __atomic_fetch_add(&fork_gate, 1, __ATOMIC_SEQ_CST);
     for (int i = 0; i < FORK_WAIT_MS && __atomic_load_n(&walkers, __ATOMIC_SEQ_CST) != 0; i++) {
         uint32_t never = 0;
         mp_sys_futex_wait(&never, 0, 1); /* a millisecond */
@@ -231,7 +233,10 @@ void mp_native_fork_prepare(void)
 
 void mp_native_fork_parent(void)
 {
-    __atomic_store_n(&fork_gate, 0, __ATOMIC_SEQ_CST);
+    if (!on || mp_tls.inside) {
+        return;
+    }
+    __atomic_fetch_sub(&fork_gate, 1, __ATOMIC_SEQ_CST);
 }
 
 void mp_native_fork_child(void)

@@ -17,6 +17,7 @@
 #include "core/path.h"
 #include "core/profile.h"
 #include "core/sys.h"
+#include "preload/mapped.h"
 
 #define ROWS_MAX 65536u /* a program that loads and unloads for ever: what comes then has no name */
 #define ORDER_MAX 4096u
@@ -208,6 +209,9 @@ static void add(const char *name, const struct mp_object *object, const char *bu
                                   sizeof program - 1, 0, 0);
         program[length > 0 ? length : 0] = '\0';
         name = program;
+    } else if (name[0] != '/') {
+        const char *file = mp_mapped_file(object->start);
+        name = file != NULL ? file : name; /* the kernel's own object is no file */
     }
     mp_lock_take(&mp_profile.lock);
     int64_t row = mp_module_add(name, build_id, object->start, object->end, object->bias);

@@ -28,6 +28,7 @@
 #include "core/sys.h"
 #include "core/thin.h"
 #include "preload/account.h"
+#include "preload/altstack.h"
 #include "preload/dump.h"
 #include "preload/malloc.h"
 #include "preload/native.h"
@@ -99,8 +100,10 @@ static void fork_parent(void)
 
 static void fork_child(void)
 {
+    mp_signals_fork_child();
     mp_sample_fork_child();
     mp_native_fork_child();
+    mp_account_fork_child();
     mp_dump_fork_child();
     exit_taken = false;
     interval_due_ms = next_interval(mp_profile_clock_ms());
@@ -200,6 +203,7 @@ static bool start_core(void)
     const char *no_native = mp_options.native ? mp_native_load() : "0";
     mp_sample_source(&mp_py_stack_source);
     mp_sample_pending(mp_dump_pending);
+    mp_sample_stack_room(mp_altstack_room);
     if (mp_options.exit) {
         mp_sample_before(mp_process_look);
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The dump signal: see signals.h.
  *
- * Invariants: `current` points to a disposition that is not written any more; a new one goes to the next slot of a
- * ring, so a handler that runs meanwhile has a whole one.
+ * Invariants: the disposition in force is the slot of a ring that `version` counts to; a new one goes to the next slot, and
+ * is counted when it is whole. Whoever copies one looks whether it was overtaken meanwhile by a whole ring.
  * Context: any thread; the handler is async-signal-safe.
  */
 #include "preload/signals.h"
@@ -25,8 +25,7 @@
 
 static int ours; /* 0: no signal is ours */
 static struct sigaction ring[RING];
-static unsigned ring_next;               /* guarded by lock */
-static const struct sigaction *current;  /* atomic */
+static uint64_t version; /* atomic; written with the lock held */
 static struct mp_lock lock;
 
 static bool is_handler(const struct sigaction *action)
@@ -54,24 +53,81 @@ static struct sigaction kernel_action(const struct sigaction *wish)
 
 static void publish_locked(const struct sigaction *wish)
 {
-    struct sigaction *slot = &ring[ring_next++ % RING];
-    *slot = *wish;
-    __atomic_store_n(&current, slot, __ATOMIC_RELEASE);
+    uint64_t next = version + 1;
+    ring[next % RING] = *wish;
+    __atomic_store_n(&version, next, __ATOMIC_RELEASE);
+}
+
+/* What the program wants now, and its version. */
+static uint64_t read_wish(struct sigaction *ret_wish)
+{
+    for (;;) {
+        uint64_t seen = __atomic_load_n(&version, __ATOMIC_ACQUIRE);
+        *ret_wish = ring[seen % RING];
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (__atomic_load_n(&version, __ATOMIC_RELAXED) - seen < RING - 1) {
+            return seen;
+        }
+    }
+}
+
+/* Signals are blocked while the lock is held: a handler may want it, too. */
+static uint64_t enter(void)
+{
+    uint64_t all = UINT64_MAX, mask;
+    mp_sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&mask, sizeof all, 0, 0);
+    mp_lock_take(&lock);
+    return mask;
+}
+
+static void leave(uint64_t mask)
+{
+    mp_lock_release(&lock);
+    mp_sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, sizeof mask, 0, 0);
+}
+
+static int set_locked(int number, const struct sigaction *wish)
+{
+    struct sigaction kernel = kernel_action(wish);
+    int result = mp_real_sigaction(number, &kernel, NULL);
+    if (result == 0) {
+        publish_locked(wish);
+    }
+    return result;
+}
+
+/* SA_RESETHAND: one signal has the handler, and what was set after it came stays. False: it was not there any more. */
+static bool reset(int number, const struct sigaction *wish, uint64_t seen)
+{
+    struct sigaction fallback = *wish;
+    fallback.sa_handler = SIG_DFL;
+    uint64_t mask = enter();
+    bool there = version == seen;
+    if (there) {
+        set_locked(number, &fallback);
+    }
+    leave(mask);
+    return there;
+}
+
+static struct sigaction take_wish(int number)
+{
+    struct sigaction wish;
+    uint64_t seen;
+    do {
+        seen = read_wish(&wish);
+    } while (is_handler(&wish) && (unsigned)wish.sa_flags & SA_RESETHAND && !reset(number, &wish, seen));
+    return wish;
 }
 
 static void handle(int number, siginfo_t *info, void *context)
 {
     int saved_errno = errno;
     mp_dump_request(MP_TRIGGER_SIGNAL);
+    struct sigaction wish = take_wish(number);
     errno = saved_errno;
-    struct sigaction wish = *__atomic_load_n(&current, __ATOMIC_ACQUIRE);
     if (!is_handler(&wish)) {
         return;
-    }
-    if ((unsigned)wish.sa_flags & SA_RESETHAND) {
-        struct sigaction fallback;
-        memset(&fallback, 0, sizeof fallback);
-        sigaction(number, &fallback, NULL);
     }
     if (wish.sa_flags & SA_SIGINFO) {
         wish.sa_sigaction(number, info, context);
@@ -94,27 +150,20 @@ void mp_signals_init(int number)
     }
 }
 
-/* The handler may call sigaction too (SA_RESETHAND): no signal comes while the lock is held. */
 static int virtual_sigaction(int number, const struct sigaction *action, struct sigaction *old)
 {
-    uint64_t all = UINT64_MAX, mask;
-    mp_sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&mask, sizeof all, 0, 0);
-    mp_lock_take(&lock);
-    int result = 0;
+    uint64_t mask = enter();
     if (old != NULL) {
-        *old = *current;
+        *old = ring[version % RING];
     }
-    if (action != NULL) {
-        struct sigaction wish = *action;
-        struct sigaction kernel = kernel_action(&wish);
-        result = mp_real_sigaction(number, &kernel, NULL);
-        if (result == 0) {
-            publish_locked(&wish);
-        }
-    }
-    mp_lock_release(&lock);
-    mp_sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, sizeof mask, 0, 0);
+    int result = action != NULL ? set_locked(number, action) : 0;
+    leave(mask);
     return result;
+}
+
+void mp_signals_fork_child(void)
+{
+    mp_lock_reset(&lock); /* another thread's, which is not here */
 }
 
 MP_EXPORT int sigaction(int number, const struct sigaction *restrict action, struct sigaction *restrict old)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "core/index.h"
+#include "core/profile.h"
 #include "core/sys.h"
 #include "preload/objects.h"
 #include "preload/window.h"
@@ -377,6 +378,9 @@ uint32_t mp_unwind_walk(struct mp_native_frame *frames, uint32_t max, bool *ret_
             break;
         }
     }
+    if (MP_UNLIKELY(window.refused)) {
+        mp_profile_count(MP_NOTE_NATIVE_REFUSED);
+    }
     return walk.count;
 }
 
@@ -414,6 +418,9 @@ const char *mp_unwind_load(void)
         {SYMBOL("init_remote"), &unw.init_remote},             {SYMBOL("step"), &unw.step},
         {SYMBOL("get_reg"), &unw.get_reg},                     {SYMBOL("dwarf_search_unwind_table"), &unw.search_table},
     };
+    if (!mp_window_can_ask()) {
+        return "process_vm_readv and pipes are forbidden (seccomp)";
+    }
     void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) {
         return LIBRARY " cannot be loaded";

@@ -16,7 +16,7 @@
 #define PROOFS_MAX 64 /* 4 MB */
 
 /* How many pages from this one on can be read, at most PROBED. */
-static uintptr_t probe(uintptr_t page)
+static uintptr_t probe(uintptr_t page, bool *ret_refused)
 {
     struct {
         uintptr_t base, size;
@@ -30,9 +30,17 @@ static uintptr_t probe(uintptr_t page)
     local.size = sizeof bytes;
     long got = mp_sys_call(SYS_process_vm_readv, mp_sys_getpid(), (long)&local, 1, (long)remote, PROBED, 0);
     if (got == -ENOSYS || got == -EPERM) { /* forbidden by a container: the slow way, page by page */
-        got = mp_sys_peek((const void *)page, bytes, 1) == 0;
+        int result = mp_sys_peek((const void *)page, bytes, 1);
+        *ret_refused = *ret_refused || result == -EPERM;
+        got = result == 0;
     }
     return got > 0 ? (uintptr_t)got : 0;
+}
+
+bool mp_window_can_ask(void)
+{
+    char here = 0, copy;
+    return mp_sys_peek(&here, &copy, 1) == 0;
 }
 
 /* Behind the last page of the calling thread's own stack: libc has the thread's variables there, the kernel the first thread's
@@ -52,13 +60,14 @@ struct mp_window mp_window_begin(uintptr_t sp)
 {
     uintptr_t page = sp & ~(PAGE - 1);
     if (MP_LIKELY(sp >= mp_tls.stack_low && sp < mp_tls.stack_high)) {
-        return (struct mp_window){page, mp_tls.stack_high};
+        return (struct mp_window){page, mp_tls.stack_high, false};
     }
     uintptr_t end = stack_end(sp), reached = page + PAGE;
+    bool refused = false;
     /* Deeper than before: the rest is known. */
     uintptr_t goal = sp < mp_tls.stack_low ? mp_tls.stack_low : end;
     for (int i = 0; i < PROOFS_MAX && end != 0 && reached < goal; i++) {
-        uintptr_t pages = probe(reached);
+        uintptr_t pages = probe(reached, &refused);
         reached += pages * PAGE;
         if (pages < PROBED && reached < goal) {
             break;
@@ -69,7 +78,7 @@ struct mp_window mp_window_begin(uintptr_t sp)
         mp_tls.stack_high = end;
         reached = reached > end ? reached : end;
     }
-    return (struct mp_window){page, reached};
+    return (struct mp_window){page, reached, refused};
 }
 
 bool mp_window_reaches(struct mp_window *window, uintptr_t address)
@@ -80,6 +89,6 @@ bool mp_window_reaches(struct mp_window *window, uintptr_t address)
     if (address < window->low || address - window->high >= PROBED * PAGE) { /* another stack */
         window->low = window->high = address & ~(PAGE - 1);
     }
-    window->high += probe(window->high) * PAGE;
+    window->high += probe(window->high, &window->refused) * PAGE;
     return address >= window->low && address + 8 <= window->high;
 }

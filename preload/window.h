@@ -11,7 +11,11 @@
 /* The part of the address space that was proven readable, for one walk. */
 struct mp_window {
     uintptr_t low, high;
+    bool refused; /* there was no way to ask (a seccomp filter): what lies outside is not known */
 };
+
+/* Whether there is a way to ask at all. */
+bool mp_window_can_ask(void);
 
 /* Around the stack pointer of the calling thread, upwards. */
 struct mp_window mp_window_begin(uintptr_t sp);

@@ -15,15 +15,34 @@ _Static_assert(offsetof(struct mp_py_frame, evals) == offsetof(struct mp_native_
 
 struct merged {
     char *out;
-    uint32_t max, count; /* count: as if there was room for all */
+    uint32_t max, kept;
+    uint32_t depth;       /* as if there was room for all */
+    uint32_t native_room; /* native frames that may still be kept */
 };
 
 static void emit(struct merged *merged, const void *frame)
 {
-    if (merged->count < merged->max) {
-        memcpy(merged->out + (size_t)merged->count * sizeof(struct mp_py_frame), frame, sizeof(struct mp_py_frame));
+    if (merged->kept < merged->max) {
+        memcpy(merged->out + (size_t)merged->kept++ * sizeof(struct mp_py_frame), frame, sizeof(struct mp_py_frame));
     }
-    merged->count++;
+    merged->depth++;
+}
+
+static void emit_native(struct merged *merged, const struct mp_native_frame *frame)
+{
+    if (merged->native_room == 0) {
+        merged->depth++;
+        return;
+    }
+    merged->native_room--;
+    emit(merged, frame);
+}
+
+/* What Python's nearest frames leave: they have half of the room, where they are so many. */
+static uint32_t native_room(const struct mp_py_side *python, uint32_t max)
+{
+    uint32_t half = max - max / 2;
+    return max - (python->count < half ? python->count : half);
 }
 
 /* Loops seen on both sides are as many as they must be. Where one side was not seen to its end it may have more. */
@@ -59,7 +78,7 @@ static void emit_run(struct merged *merged, const struct mp_py_side *python, uin
 uint32_t mp_py_merge(const struct mp_py_side *python, const struct mp_native_side *native, void *out, uint32_t max,
                      uint32_t *ret_depth, bool *ret_matched)
 {
-    struct merged merged = {out, max, 0};
+    struct merged merged = {.out = out, .max = max, .native_room = native_room(python, max)};
     bool python_ran = python->count > 0 || python->evals_before > 0; /* else the loop is a frame as any other */
     bool matched = !python_ran || fits(python, native), called = false;
     uint32_t next = 0, left = python->evals_before;
@@ -72,7 +91,7 @@ uint32_t mp_py_merge(const struct mp_py_side *python, const struct mp_native_sid
             emit_run(&merged, python, &next, &left);
             called = true;
         } else if (!called || !(frame->tag & MP_NATIVE_PLUMBING)) {
-            emit(&merged, frame);
+            emit_native(&merged, frame);
             called = false;
         }
     }
@@ -80,9 +99,9 @@ uint32_t mp_py_merge(const struct mp_py_side *python, const struct mp_native_sid
         emit(&merged, &python->frames[next++]);
     }
     *ret_matched = matched;
-    *ret_depth = merged.count + (python->depth - python->count);
+    *ret_depth = merged.depth + (python->depth - python->count);
     if (native->cut && matched && *ret_depth <= max) {
         *ret_depth = max + 1;
     }
-    return merged.count < max ? merged.count : max;
+    return merged.kept;
 }

@@ -105,6 +105,12 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None
         terminalreporter.line("not tested: free-threaded (no interpreter found)")
 
 
+@pytest.fixture(scope="session")
+def some_python() -> harness.Python:
+    """One interpreter, for what does not depend on which: the system's, else the newest."""
+    return ([python for python in PYTHONS if python.path.startswith("/usr/bin/")] or PYTHONS)[-1]
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> "Callable[..., harness.Running]":
     """Starts programs under the profiler, in a folder of their own, and ends those that are left."""

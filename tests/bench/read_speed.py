@@ -28,10 +28,11 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "tools"))
 import results  # noqa: E402
 import snapshot_writer as sw  # noqa: E402
 
-ROWS_A_SECTION = 27_000
+ROWS_A_SECTION = 24_000
 FILES = 400
 STACKS = 30_000
 DEPTH = 20
+TYPES = 200
 
 
 def program(rate: int, rng: random.Random) -> sw.Program:
@@ -44,24 +45,29 @@ def program(rate: int, rng: random.Random) -> sw.Program:
             stack.append(("pkg/module%d.py" % (branch % FILES), branch % 900, "f%d" % branch, 1))
             branch = branch * 3 // 4 if level else branch // 2
         result.site(stack, rng.choice(("obj", "mem", "malloc")))
+    for number in range(TYPES):
+        result.string("pkg.Model%d" % number)
     result.thread()
     result.rates = [rate]
     return result
 
 
-def live_sections(samples: int, sites: int, rng: random.Random) -> "list[bytes]":
+def live_sections(samples: int, sites: int, types: "list[int]", rng: random.Random) -> "list[bytes]":
     sections = []
     for start in range(0, samples, ROWS_A_SECTION):
         n = min(ROWS_A_SECTION, samples - start)
+        chosen = [rng.randrange(sites) for _ in range(n)]
         columns = [
             array("Q", range(16 * start, 16 * (start + n), 16)),
             array("Q", [int(rng.paretovariate(0.9) * 40) for _ in range(n)]),
             array("Q", [rng.randrange(60_000) for _ in range(n)]),
-            array("I", [rng.randrange(sites) for _ in range(n)]),
+            array("I", chosen),
             array("I", bytes(4 * n)),
             array("H", bytes(2 * n)),
             array("H", bytes(2 * n)),
             array("H", [DEPTH]) * n,
+            # The blocks of a site are of one to three types.
+            array("I", [types[(site + rng.randrange(site % 3 + 1)) % TYPES] for site in chosen]),
         ]
         payload = struct.pack("<II", n, 0) + b"".join(sw.pad(c.tobytes()) for c in columns)
         sections.append(sw.section(b"LIVE", payload))
@@ -78,6 +84,7 @@ def chunked(tag: bytes, codes: str, rows: "list[Any]", first: int) -> "list[byte
 def write(path: str, samples: int, rate: int) -> None:
     rng = random.Random(5)
     told = program(rate, rng)
+    types = [0] + [told.string("pkg.Model%d" % number) for number in range(TYPES)]
     sections = [sw.head(dict(told.head, samples=samples))]
     sections += [
         sw.strings(told.strings[at : at + 10_000], at) for at in range(0, len(told.strings), 10_000)
@@ -85,7 +92,7 @@ def write(path: str, samples: int, rate: int) -> None:
     sections += chunked(b"FUNC", "III", told.functions, 0)
     sections += chunked(b"NODE", "III", told.nodes, 1)
     sections += chunked(b"SITE", "IBQdddddd", told.sites, 0)
-    sections += live_sections(samples, len(told.sites), rng)
+    sections += live_sections(samples, len(told.sites), types, rng)
     sections.append(sw.table(b"THRD", "QQI", told.threads))
     sections.append(sw.counted(b"RATE", "Q", [(rate,)]))
     sections.append(sw.counted(b"LINE", "QQQ", told.lineage))

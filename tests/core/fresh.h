@@ -110,6 +110,7 @@ static inline void fresh_release(void)
     look_before = NULL;
     look_after = NULL;
     start_pending = NULL;
+    stack_room = NULL;
     fresh_done_calls = 0;
     mp_spans_count = 0;
 }

@@ -26,6 +26,9 @@ static void as_libc_reads_them(void **state)
     char line[4096];
     uint32_t count = 0, files = 0, closed = 0, named = 0;
     assert_true(mp_maps_open(&maps));
+    char path[4096];
+    maps.name = path;
+    maps.name_size = sizeof path;
     struct mp_mapping now;
     while (fgets(line, sizeof line, file) != NULL && mp_maps_next(&maps, &now)) {
         unsigned long start, end, offset;
@@ -40,6 +43,8 @@ static void as_libc_reads_them(void **state)
         assert_int_equal(now.open, bits[0] == 'r' || bits[1] == 'w');
         assert_int_equal(now.private, bits[3] == 'p');
         assert_int_equal(now.named, name[0] != '\0');
+        assert_int_equal(strncmp(path, name, strlen(name)), 0); /* a blank ends `name` */
+        assert_true(strlen(path) >= strlen(name) && (name[0] != '\0' || path[0] == '\0'));
         assert_int_equal(now.file, name[0] == '/');
         count++;
         files += now.file;

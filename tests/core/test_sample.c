@@ -337,6 +337,44 @@ static void somebody_looks_before_each_sample(void **state)
     assert_int_equal(looks, 2);
 }
 
+static size_t room;
+
+static size_t say_room(void)
+{
+    return room;
+}
+
+static void too_much(struct mp_stack *stack, enum mp_domain domain)
+{
+    (void)stack;
+    (void)domain;
+    fail();
+}
+
+static void little_stack_takes_little_or_no_sample(void **state)
+{
+    (void)state;
+    static const struct mp_stack_source wide_source = {.collect = too_much,
+                                                       .intern_locked = fresh_intern_locked,
+                                                       .done = fresh_done,
+                                                       .wide = true,
+                                                       .narrow = &fresh_source};
+    mp_sample_stack_room(say_room);
+    mp_sample_source(&wide_source);
+    room = MP_SAMPLE_STACK - 1;
+    fresh_alloc(0x1000, 1);
+    assert_null(fresh_live(0x1000));
+    assert_int_equal(fresh_count(MP_LOST_SMALL_STACKS), 1);
+    room = MP_SAMPLE_WIDE_STACK - 1;
+    fresh_alloc(0x2000, 1);
+    assert_non_null(fresh_live(0x2000));
+    assert_int_equal(fresh_count(MP_NOTE_NATIVE_SKIPPED), 1);
+    mp_sample_source(&fresh_source);
+    fresh_alloc(0x3000, 1);
+    assert_non_null(fresh_live(0x3000));
+    assert_int_equal(fresh_count(MP_LOST_SMALL_STACKS) + fresh_count(MP_NOTE_NATIVE_SKIPPED), 2);
+}
+
 /* What is counted above is not counted below, whatever its size; SIZE_MAX as well. */
 static void masked_is_not_counted(void **state)
 {
@@ -509,6 +547,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nobody_enters_twice, fresh, done),
         cmocka_unit_test_setup_teardown(somebody_looks_after_each_sample, fresh, done),
         cmocka_unit_test_setup_teardown(somebody_looks_before_each_sample, fresh, done),
+        cmocka_unit_test_setup_teardown(little_stack_takes_little_or_no_sample, fresh, done),
         cmocka_unit_test_setup_teardown(masked_is_not_counted, fresh, done),
         cmocka_unit_test_setup_teardown(huge_sizes_do_not_stop_the_countdown, fresh, done),
         cmocka_unit_test_setup_teardown(the_first_distance_is_exact, fresh, done),

@@ -40,6 +40,19 @@ static void a_change_of_rate_is_noticed_and_unbiased(void **state)
     assert_true(sqrt(mp_profile.sites.live_var) < truth / 20);
 }
 
+/* Rooms for the deepest stacks there may be, of which next to nothing is touched. */
+static void rooms_count_as_far_as_they_are_used(void **state)
+{
+    (void)state;
+    assert_int_equal(fresh_profile(1, 128), MP_OK);
+    uint64_t own = mp_profile_own_bytes();
+    assert_int_equal(mp_steer_frames(65535), MP_OK);
+    assert_int_equal(mp_profile_own_bytes(), own);
+    fresh_stack.count = 1000;
+    fresh_alloc(0x1000, 10);
+    assert_in_range(mp_profile_own_bytes(), own + 16000, own + 200000);
+}
+
 static void cleared_of_all(void **state)
 {
     (void)state;
@@ -107,6 +120,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_change_of_rate_is_noticed_and_unbiased, fresh, done),
+        cmocka_unit_test_setup_teardown(rooms_count_as_far_as_they_are_used, fresh, done),
         cmocka_unit_test_setup_teardown(cleared_of_all, fresh, done),
         cmocka_unit_test_setup_teardown(frames_may_change, fresh, done),
     };

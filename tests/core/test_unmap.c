@@ -7,7 +7,7 @@
 
 #include "core/unmap.h"
 
-#define PAGE 4096ull
+#define BYTES 4096ull /* a page */
 
 enum { PAGES = 600 };
 
@@ -29,9 +29,16 @@ static uint64_t live(void)
     return (uint64_t)mp_profile.sites.live_bytes;
 }
 
+static bool unmap(uint64_t low, uint64_t high)
+{
+    struct mp_unmapped lost = {0};
+    mp_unmap(low, high, &lost);
+    return lost.count != 0;
+}
+
 static void map_at(uint64_t page, uint64_t pages)
 {
-    fresh_alloc_in(MP_DOMAIN_MMAP, page * PAGE, pages * PAGE);
+    fresh_alloc_in(MP_DOMAIN_MMAP, page * BYTES, pages * BYTES);
 }
 
 static void in_all_positions(void **state)
@@ -43,11 +50,11 @@ static void in_all_positions(void **state)
             map_at(10, 10);
             uint64_t first = low > 10 ? low : 10, last = high < 20 ? high : 20;
             uint64_t lost = last > first ? last - first : 0;
-            assert_int_equal(mp_unmap(low * PAGE, high * PAGE), lost != 0);
-            assert_int_equal(live(), (10 - lost) * PAGE);
-            assert_int_equal(mp_steer_find((void *)(10 * PAGE), &row), first > 10 || lost == 0);
-            assert_true(lost == 0 || mp_steer_find((void *)(last * PAGE), &row) == (last < 20));
-            mp_unmap(1 * PAGE, 100 * PAGE);
+            assert_int_equal(unmap(low * BYTES, high * BYTES), lost != 0);
+            assert_int_equal(live(), (10 - lost) * BYTES);
+            assert_int_equal(mp_steer_find((void *)(10 * BYTES), &row), first > 10 || lost == 0);
+            assert_true(lost == 0 || mp_steer_find((void *)(last * BYTES), &row) == (last < 20));
+            unmap(1 * BYTES, 100 * BYTES);
             assert_int_equal(live(), 0);
             assert_int_equal(mp_spans_count, 0);
         }
@@ -58,16 +65,16 @@ static void in_all_positions(void **state)
 static void pages_are_whole(void **state)
 {
     (void)state;
-    fresh_alloc_in(MP_DOMAIN_MMAP, 10 * PAGE, 5000);
-    fresh_alloc_in(MP_DOMAIN_MALLOC, 12 * PAGE + 16, 100);
+    fresh_alloc_in(MP_DOMAIN_MMAP, 10 * BYTES, 5000);
+    fresh_alloc_in(MP_DOMAIN_MALLOC, 12 * BYTES + 16, 100);
     map_at(14, 1);
-    assert_false(mp_unmap(12 * PAGE, 14 * PAGE));
-    assert_int_equal(live(), 5000 + 100 + PAGE);
-    assert_true(mp_unmap(11 * PAGE, 11 * PAGE + 1));
-    assert_int_equal(live(), PAGE + 100 + PAGE);
-    assert_true(mp_unmap(10 * PAGE, 15 * PAGE));
+    assert_false(unmap(12 * BYTES, 14 * BYTES));
+    assert_int_equal(live(), 5000 + 100 + BYTES);
+    assert_true(unmap(11 * BYTES, 11 * BYTES + 1));
+    assert_int_equal(live(), BYTES + 100 + BYTES);
+    assert_true(unmap(10 * BYTES, 15 * BYTES));
     assert_int_equal(live(), 100);
-    assert_false(mp_unmap(10 * PAGE, 15 * PAGE));
+    assert_false(unmap(10 * BYTES, 15 * BYTES));
 }
 
 static void against_a_table_of_pages(void **state)
@@ -78,7 +85,7 @@ static void against_a_table_of_pages(void **state)
     for (int step = 0; step < 20000; step++) {
         uint64_t page = 1 + mp_random_next(&random) % PAGES, pages = 1 + mp_random_next(&random) % 30;
         bool map = mp_random_next(&random) % 2;
-        mp_unmap(page * PAGE, (page + pages) * PAGE); /* as MAP_FIXED does, too */
+        unmap(page * BYTES, (page + pages) * BYTES); /* as MAP_FIXED does, too */
         if (map) {
             map_at(page, pages);
         }
@@ -87,7 +94,7 @@ static void against_a_table_of_pages(void **state)
         for (int i = 0; i < PAGES + 40; i++) {
             count += mapped[i];
         }
-        assert_int_equal(live(), count * PAGE);
+        assert_int_equal(live(), count * BYTES);
     }
     assert_int_equal(mp_profile.counts[MP_NOTE_REPLACED], 0);
     assert_int_equal(mp_spans_count, mp_profile.live.index.rows);
@@ -104,14 +111,51 @@ static void unbiased_when_drawn(void **state)
     }
     for (uint64_t i = 0; i < MAPPINGS; i++) {
         if (i % 2 != 0) {
-            mp_unmap((1 + 10 * i) * PAGE, (1 + 10 * i + SIZE - LEFT) * PAGE);
+            unmap((1 + 10 * i) * BYTES, (1 + 10 * i + SIZE - LEFT) * BYTES);
         } else {
-            mp_unmap((1 + 10 * i + LEFT) * PAGE, (1 + 10 * i + SIZE) * PAGE);
+            unmap((1 + 10 * i + LEFT) * BYTES, (1 + 10 * i + SIZE) * BYTES);
         }
     }
-    double truth = (double)MAPPINGS * LEFT * PAGE, error = (double)live() - truth;
+    double truth = (double)MAPPINGS * LEFT * BYTES, error = (double)live() - truth;
     assert_true(fabs(error) < 4 * sqrt(mp_profile.sites.live_var));
     assert_true(sqrt(mp_profile.sites.live_var) < truth / 20);
+}
+
+/* What the kernel refused is as it was: exactly where every mapping is recorded. */
+static void undone(void **state)
+{
+    (void)state;
+    uint64_t random = 9;
+    for (int round = 0; round < 300; round++) {
+        for (uint64_t i = 0; i < 6; i++) {
+            map_at(10 + 10 * i, 1 + mp_random_next(&random) % 10);
+        }
+        uint64_t before = live(), rows = mp_profile.live.index.rows;
+        uint64_t low = 8 + mp_random_next(&random) % 40, high = low + 1 + mp_random_next(&random) % 40;
+        struct mp_unmapped lost = {0};
+        mp_unmap(low * BYTES, high * BYTES, &lost);
+        assert_true((live() < before) == (lost.count != 0));
+        mp_unmap_undo(&lost);
+        assert_int_equal(live(), before);
+        assert_int_equal(mp_profile.live.index.rows, rows);
+        assert_int_equal(mp_spans_count, rows);
+        unmap(BYTES, 1000 * BYTES);
+        assert_int_equal(live(), 0);
+    }
+}
+
+/* Of more mappings than there is room for, as many are put back as there is. */
+static void undone_in_part(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 20; i++) {
+        map_at(10 + i, 1);
+    }
+    struct mp_unmapped lost = {0};
+    mp_unmap(10 * BYTES, 30 * BYTES, &lost);
+    assert_int_equal(lost.count, 20);
+    mp_unmap_undo(&lost);
+    assert_int_equal(live(), MP_UNMAP_ROWS * BYTES);
 }
 
 static void thinned_and_cleared_rows_leave_no_trap(void **state)
@@ -120,16 +164,16 @@ static void thinned_and_cleared_rows_leave_no_trap(void **state)
     struct mp_live_row row;
     map_at(10, 10);
     map_at(30, 10);
-    assert_true(mp_live_remove(&mp_profile.live, 10 * PAGE, &row));
+    assert_true(mp_live_remove(&mp_profile.live, 10 * BYTES, &row));
     mp_sample_account_locked(&row, -1, 0);
-    assert_false(mp_unmap(12 * PAGE, 14 * PAGE));
+    assert_false(unmap(12 * BYTES, 14 * BYTES));
     assert_int_equal(mp_spans_count, 1);
     mp_steer_clear();
-    assert_false(mp_unmap(30 * PAGE, 40 * PAGE));
+    assert_false(unmap(30 * BYTES, 40 * BYTES));
     assert_int_equal(mp_spans_count, 0);
     map_at(10, 10);
     mp_tls.inside = true;
-    assert_false(mp_unmap(10 * PAGE, 20 * PAGE));
+    assert_false(unmap(10 * BYTES, 20 * BYTES));
     mp_tls.inside = false;
     assert_int_equal(mp_profile.counts[MP_LOST_FREES], 1);
 }
@@ -141,6 +185,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(pages_are_whole, fresh, done),
         cmocka_unit_test_setup_teardown(against_a_table_of_pages, fresh, done),
         cmocka_unit_test_setup_teardown(unbiased_when_drawn, fresh, done),
+        cmocka_unit_test_setup_teardown(undone, fresh, done),
+        cmocka_unit_test_setup_teardown(undone_in_part, fresh, done),
         cmocka_unit_test_setup_teardown(thinned_and_cleared_rows_leave_no_trap, fresh, done),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

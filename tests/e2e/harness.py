@@ -7,9 +7,11 @@ over. The limits are for hangs; no test depends on how fast the machine is.
 """
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -108,6 +110,28 @@ def package() -> Path:
             except FileExistsError:  # another run of the tests was quicker
                 pass
     return root
+
+
+def wheels(minor: str, *pins: str) -> Optional[Path]:
+    """A folder of packages for a version of Python (as 3.12, 3.13t); made once, kept in the cache. None: they cannot be had."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    root = Path(os.environ.get("MPROFILE_PROGRAMS") or os.path.join(cache, "mprofile", "programs"))
+    where = root / ("%s-%s" % (minor, hashlib.sha256("\n".join(pins).encode()).hexdigest()[:12]))
+    if where.exists():
+        return where
+    part = where.with_name(where.name + ".part%d" % os.getpid())
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-compile",
+           "--target", str(part), "--python-version", minor.rstrip("t"), "--only-binary=:all:", *pins]
+    if minor.endswith("t"):
+        pip += ["--abi", "cp" + minor.replace(".", "")]
+    if subprocess.run(pip, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode != 0:
+        shutil.rmtree(part, ignore_errors=True)
+        return None
+    try:
+        part.rename(where)
+    except OSError:  # another run was quicker
+        shutil.rmtree(part, ignore_errors=True)
+    return where
 
 
 class Running:

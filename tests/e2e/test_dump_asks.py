@@ -144,6 +144,26 @@ def test_no_answer(python, run, tmp_path):
 
 
 @pytest.mark.few
+def test_why_there_is_no_answer(python, run, tmp_path):
+    """It is stopped, or blocks the signal: that is said, and it writes later."""
+    stopped = run(python, KEEP)
+    stopped.ready()
+    os.kill(stopped.pid, signal.SIGSTOP)
+    wait_until(lambda: "\nState:\tT" in Path("/proc/%d/status" % stopped.pid).read_text(), "the stop")
+    done = dump(python, stopped.pid, "--wait=0.3", cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.endswith("; it is stopped, and writes when it goes on: kill -CONT %d\n" % stopped.pid)
+    os.kill(stopped.pid, signal.SIGCONT)
+    wait_until(stopped.path().exists, "the snapshot")
+    assert stopped.finish() == 0
+    blocking = run(python, "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])\n" + KEEP)
+    blocking.ready()
+    done = dump(python, blocking.pid, "--wait=0.3", cwd=tmp_path)
+    assert "; all its threads block signal 12, and it writes when one does not" in done.stderr
+    assert blocking.finish() == 0
+
+
+@pytest.mark.few
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to be somebody else")
 def test_another_users_process(python, run, tmp_path):
     program = run(python, KEEP)

@@ -526,3 +526,30 @@ def test_a_static_child_of_a_profiled_program(python, run, tmp_path):
     program.ready()
     ended_well(program)
     assert list(tmp_path.glob("*mprofile*")) == []
+
+
+# A library that loads another by its own path.
+
+INNER = "int inner(void) { return 42; }\n"
+OUTER = """
+#include <dlfcn.h>
+#include <stddef.h>
+int outer(void)
+{
+    void *library = dlopen("inner.so", RTLD_NOW); /* is looked for where the caller's RPATH or RUNPATH says */
+    int (*inner)(void) = library != NULL ? (int (*)(void))dlsym(library, "inner") : NULL;
+    return inner != NULL ? inner() : -1;
+}
+"""
+
+
+@pytest.mark.few
+@pytest.mark.parametrize("tags", ["--enable-new-dtags", "--disable-new-dtags"])
+def test_dlopen_knows_its_caller(python, run, tmp_path, tags):
+    """It is not interposed: from a wrapper of ours the path of the library that calls would not be searched."""
+    (tmp_path / "hidden").mkdir()
+    cc.library(INNER, tmp_path / "hidden" / "inner.so")
+    cc.library(OUTER, tmp_path / "outer.so", "-Wl," + tags, "-Wl,-rpath,$ORIGIN/hidden")
+    program = run(python, "import ctypes\nprint(ctypes.CDLL('./outer.so').outer(), flush=True)\n", env=EXACT)
+    assert program.line() == "42"
+    ended_well(program)

@@ -297,12 +297,61 @@ def test_limit_is_of_the_merged_stack(python: Python, run, extension: Path, limi
     raw = RawFile(run(python, DEEP, env={**RATE, "MPROFILEFRAMES": str(limit)}).ready().dump())
     sample = of_size(raw, 1000001)
     kept = [frame for frame in sample.stack if frame.file != "<unknown>"]
-    assert [frame.name for frame in kept][:3] == ["ext_inner", "ext_outer", "keep"][:limit]
+    nearest = {1: ["down"], 3: ["ext_inner", "down", "<lambda>"]}.get(limit, ["ext_inner", "ext_outer", "keep"])
+    assert [frame.name.rpartition(".")[2] for frame in kept][:3] == nearest
     if limit <= 200:
         assert len(kept) == limit and sample.depth > limit and names(sample)[-1] == "[frames cut]"
+        assert sum(not is_native(frame) for frame in kept) >= (limit + 1) // 2
     else:
         assert names(sample)[-1] == "_start" and sample.depth == len(sample.stack) < limit
         assert names(sample).count("down") == 61 and names(sample).count("call") == 60
+
+
+RECURSION = """
+#include <stdlib.h>
+void *block;
+__attribute__((noinline)) void recurse(int left)
+{
+    if (left == 0) {
+        block = malloc(1000001);
+    } else {
+        recurse(left - 1);
+    }
+    __asm__ volatile("");
+}
+"""
+RECURSION_APP = """
+import ctypes, sys
+recurse = ctypes.CDLL("./recursion.so").recurse
+
+def inner(depth):
+    recurse(depth)  # @inner
+
+def outer(depth):
+    inner(depth)  # @outer
+
+outer(DEPTH)  # @module
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.few
+@pytest.mark.parametrize("limit, depth", [(128, 200), (128, 100000), (8, 100)])
+def test_recursion_in_c_keeps_the_python_line(python: Python, run, tmp_path: Path, limit: int, depth: int) -> None:
+    """Beyond the limit, and beyond what is walked, the line that the block is known by is still Python's."""
+    compile_c(RECURSION, tmp_path / "recursion.so")
+    code = RECURSION_APP.replace("DEPTH", str(depth))
+    snapshot = run(python, code, env={**RATE, "MPROFILEFRAMES": str(limit)}).ready().dump()
+    sample = of_size(RawFile(snapshot), 1000001)
+    line = marks(code)
+    of_python = [frame for frame in sample.stack if not is_native(frame) and frame.file != "<unknown>"]
+    assert [(frame.name, frame.line) for frame in of_python] == [
+        ("inner", line["inner"]), ("outer", line["outer"]), ("<module>", line["module"])]
+    assert names(sample)[:3] == ["recurse"] * 3
+    assert names(sample)[-1] == "[frames cut]" and sample.depth > limit == len(sample.stack) - 1
+    first = reader("--limit", "1", "--exclude", "<*", snapshot).stdout
+    assert "app.py:%d" % line["inner"] in first and "note.native" not in first
 
 
 CPP = """
@@ -322,6 +371,16 @@ sys.stdin.read()
 
 
 @pytest.mark.few
+def test_room_for_deep_stacks_is_not_counted(python: Python, run, tmp_path: Path) -> None:
+    """What was reserved for stacks of 65535 frames, 17 MB, and never touched, is no memory of the profiler's."""
+    own = {}
+    for limit in ("128", "65535"):
+        raw = RawFile(run(python, "print('ready', flush=True); input()", env={**RATE, "MPROFILEFRAMES": limit}).ready().dump())
+        own[limit] = int(raw.head["own_bytes"])
+    assert own["65535"] < own["128"] + (1 << 20)
+
+
+@pytest.mark.few
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
 def test_cpp_new(python: Python, run, tmp_path: Path) -> None:
     compile_c(CPP, tmp_path / "cpp.so", compiler="c++")
@@ -329,6 +388,29 @@ def test_cpp_new(python: Python, run, tmp_path: Path) -> None:
     shown = names(of_size(raw, 1000001))
     assert shown[:3] == ["_Znwm", "_ZN4shop4makeEi", "entry"]
     assert shown[-1] == "_start" and "<module>" in shown
+
+
+RELATIVE_APP = """
+import ctypes, os, sys
+os.chdir("lib")
+library = ctypes.CDLL("./cpp.so")
+os.chdir("/")
+library.first.argtypes = [ctypes.c_size_t]
+library.first(1000001)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.few
+def test_a_module_loaded_by_a_relative_name(python: Python, run, tmp_path: Path) -> None:
+    """Its path is the file's, also where the program has gone elsewhere before the first sample in it."""
+    folder = tmp_path / "a folder" / "lib"
+    folder.mkdir(parents=True)
+    compile_c(SWAPPED % {"name": "first"}, folder / "cpp.so")
+    raw = RawFile(run(python, RELATIVE_APP, env=RATE, cwd=folder.parent).ready().dump())
+    assert of_size(raw, 1000001).stack[0].file == str(folder / "cpp.so")
+    assert [path for path in modules(raw) if not path.startswith("/")] in ([], ["linux-vdso.so.1"])
 
 
 SWAPPED = """
@@ -526,6 +608,94 @@ def test_through_a_signal_on_another_stack(python: Python, run, tmp_path: Path) 
     assert shown[-1] == "_start"
 
 
+TINY = r"""
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+
+enum { BELOW = 65536 };
+static size_t size;
+static void *volatile block;
+
+__attribute__((noinline)) void in_handler(int number)
+{
+    free(block);
+    block = malloc(size);
+    free(malloc(size + 5));
+    block = malloc(size);
+}
+
+/* Bytes that a handler has used of its stack, the kernel's among them; beyond its end where it is more than there are. */
+static long handle(size_t room)
+{
+    unsigned char *below = mmap(NULL, BELOW + room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memset(below, 0xA5, BELOW + room);
+    stack_t stack = {.ss_sp = below + BELOW, .ss_size = room};
+    struct sigaction action = {.sa_handler = in_handler, .sa_flags = SA_ONSTACK};
+    if (sigaltstack(&stack, NULL) != 0) {
+        return -1;
+    }
+    sigaction(SIGUSR1, &action, NULL);
+    block = malloc(size);
+    raise(SIGUSR1);
+    unsigned char *touched = below;
+    while (*touched == 0xA5) {
+        touched++;
+    }
+    return below + BELOW + room - touched;
+}
+
+static void *all(void *unused)
+{
+    static const size_t more[] = {16384, 700, 1200, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 16384};
+    for (int i = 0; i < sizeof more / sizeof *more; i++) {
+        size_t room = getauxval(AT_MINSIGSTKSZ) + more[i];
+        size = 1000000 + more[i] + (unused != NULL);
+        long used = handle(room);
+        if (used < 0 || used > room) {
+            printf("of %zu bytes a handler used %ld\n", room, used);
+            fflush(stdout);
+        }
+    }
+    return NULL;
+}
+
+void start(void)
+{
+    pthread_t thread;
+    all(NULL);
+    pthread_create(&thread, NULL, all, "");
+    pthread_join(thread, NULL);
+}
+"""
+TINY_APP = """
+import ctypes, sys
+ctypes.CDLL("./tiny.so").start()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.few
+@pytest.mark.parametrize("native", ["0", "1"])
+def test_a_handler_on_a_tiny_stack(python: Python, run, tmp_path: Path, native: str) -> None:
+    """No sample writes beyond the end of the stack of a handler that allocates: there is no guard."""
+    compile_c(TINY, tmp_path / "tiny.so", "-pthread")
+    env = {"MPROFILERATE": "1", "MPROFILENATIVE": native}
+    raw = RawFile(run(python, TINY_APP, env=env).ready().dump())
+    sizes = {sample.size: sample for sample in raw.live}
+    assert 1000700 not in sizes and int(raw.head["lost.small_stacks"]) >= 4
+    small, large = sizes[1005000], sizes[1016384]
+    assert (names(large)[0] == "in_handler") == (native == "1")
+    assert names(small) == ["<module>"]
+    assert (int(raw.head.get("note.native_skipped", "0")) >= 4) == (native == "1")
+
+
 SMALL = """
 #include <pthread.h>
 #include <stdlib.h>
@@ -562,3 +732,63 @@ def test_what_the_interpreter_reserves_is_not_live(python, run):
     program.ready()
     rows = json.loads(reader("--by", "domain", "--json", "-", program.dump()).stdout)["rows"]
     assert sum(row["bytes"] for row in rows if row["domain"] == "mmap") < 16 << 20, rows
+
+
+FILTERED_APP = """
+import ctypes, os, struct, sys, threading
+
+def forbid(*calls):
+    refuse, allow = 0x00050001, 0x7FFF0000  # SECCOMP_RET_ERRNO with EPERM, SECCOMP_RET_ALLOW
+    code = [(0x20, 0, 0, 0)]  # the number of the call
+    for call in calls:
+        code += [(0x15, 0, 1, call), (0x06, 0, 0, refuse)]
+    code.append((0x06, 0, 0, allow))
+    text = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in code))
+    program = struct.pack("HxxxxxxP", len(code), ctypes.addressof(text))
+    libc = ctypes.CDLL(None)
+    if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, program):
+        print("no seccomp", flush=True)
+
+def allocate():
+    global kept
+    kept = bytearray(1000001)  # @kept
+
+if sys.argv[1:] != ["again"]:
+    forbid(CALLS)
+    if not LATE:
+        os.execv(sys.executable, [sys.executable, __file__, "again"])
+thread = threading.Thread(target=allocate)  # of its stack nothing is known yet
+thread.start()
+thread.join()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+READV, PIPE2 = 310, 293  # of x86-64
+
+
+@pytest.mark.few
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("calls", [(READV,), (READV, PIPE2)])
+def test_under_a_seccomp_filter(python: Python, run, calls: Sequence[int], late: bool) -> None:
+    """Where memory cannot be read in safety the snapshot says so; one of the two ways is enough."""
+    code = FILTERED_APP.replace("CALLS", ", ".join(map(str, calls))).replace("LATE", str(late))
+    program = run(python, code, env=RATE)
+    word = program.line()
+    if word == "no seccomp":
+        pytest.skip("filters are forbidden")
+    assert word == "ready"
+    raw = RawFile(program.dump())
+    shown = [frame.name.rpartition(".")[2] for frame in of_size(raw, min(
+        sample.size for sample in raw.live if sample.size > 1000000)).stack]
+    if len(calls) == 1:
+        assert raw.head["native"] == "1" and raw.head["python.stacks"] == "1"
+        assert "note.native_refused" not in raw.head
+        assert "allocate" in shown and shown[-1] not in ("allocate", "_bootstrap")
+    elif late:
+        assert raw.head["python.stacks"] == "1" and int(raw.head["note.native_refused"]) > 0
+        assert "allocate" in shown
+    else:
+        assert "seccomp" in raw.head["native"] and "seccomp" in raw.head["python.stacks"]
+        assert shown == ["[stacks off]"]
+        said = program.stderr
+        assert "MPROFILENATIVE=1: process_vm_readv and pipes are forbidden (seccomp); stacks have" in said

@@ -6,7 +6,6 @@ only fragments. The verdict must name the kind, and the lines that leak must be 
 """
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 import pytest
-from harness import ROOT, Python, by_line, marks, reader
+from harness import ROOT, Python, by_line, marks, reader, wheels
 
 STORIES = ROOT / "tests" / "stories"
 MB = 1000 * 1000
@@ -501,25 +500,7 @@ def extension(python: Python, folder: Path) -> Optional[str]:
 def numpy_folder(python: Python) -> Optional[Path]:
     """A folder with numpy for the interpreter; made once, kept in the cache. None: it cannot be had."""
     pin = "numpy==" + ("1.24.4" if python.minor < (3, 9) else "2.0.2" if python.minor < (3, 13) else "2.3.5")
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    root = Path(os.environ.get("MPROFILE_PROGRAMS") or os.path.join(cache, "mprofile", "programs"))
-    minor = "%d.%d" % python.minor
-    where = root / ("%s-%s" % (python.minor_name, hashlib.sha256(pin.encode()).hexdigest()[:12]))
-    if where.exists():
-        return where
-    part = where.with_name(where.name + ".part%d" % os.getpid())
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-compile",
-           "--target", str(part), "--python-version", minor, "--only-binary=:all:", pin]
-    if python.free_threaded:
-        pip += ["--abi", "cp%d%dt" % python.minor]
-    if subprocess.run(pip, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode != 0:
-        shutil.rmtree(part, ignore_errors=True)
-        return None
-    try:
-        part.rename(where)
-    except OSError:  # another run was quicker
-        shutil.rmtree(part, ignore_errors=True)
-    return where
+    return wheels(python.minor_name, pin)
 
 
 @pytest.mark.few

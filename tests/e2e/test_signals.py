@@ -10,6 +10,7 @@ import os
 import signal
 from pathlib import Path
 
+import cc
 import pytest
 from harness import RawFile, wait_until
 
@@ -131,6 +132,58 @@ sys.stdin.readline()
     program.ready()
     program.signal(signal.SIGTERM)
     assert program.finish() == -signal.SIGTERM
+
+
+#: How much of an alternate stack a signal takes, beyond what the kernel itself puts there.
+ALTERNATE = r"""
+#define _GNU_SOURCE
+#include <signal.h>
+#include <string.h>
+#include <sys/auxv.h>
+
+#ifndef AT_MINSIGSTKSZ
+#define AT_MINSIGSTKSZ 51
+#endif
+
+static char memory[65536] __attribute__((aligned(64)));
+
+int taken(void)
+{
+    stack_t stack = {.ss_sp = memory, .ss_size = sizeof memory}, none = {.ss_flags = SS_DISABLE};
+    memset(memory, 0x5A, sizeof memory);
+    sigaltstack(&stack, NULL);
+    raise(SIGUSR2);
+    size_t left = 0;
+    while (left < sizeof memory && memory[left] == 0x5A) {
+        left++;
+    }
+    sigaltstack(&none, NULL);
+    return (int)(sizeof memory - left) - (int)getauxval(AT_MINSIGSTKSZ);
+}
+"""
+
+
+@pytest.mark.few
+@pytest.mark.parametrize("out", ["%p.%n.bin", "missing/%p.bin"])
+def test_small_alternate_stacks(python, run, tmp_path, out):
+    """A handler has a kilobyte where the program gave the least it could; a snapshot on the program's thread is not written there."""
+    cc.library(ALTERNATE, tmp_path / "alternate.so")
+    program = run(python, """\
+import ctypes, os, warnings
+warnings.simplefilter("ignore")
+taken = ctypes.CDLL("./alternate.so").taken
+print(taken(), flush=True)
+pid = os.fork()
+if pid == 0:  # just after a fork the thread that the signal met writes
+    print(taken(), flush=True)
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+""", env={"MPROFILEOUT": out})
+    for _ in range(2):
+        assert int(program.line()) < 1024
+    assert program.finish() == 0
+    if out.startswith("%p"):
+        assert len([RawFile(path) for path in tmp_path.glob("*.bin")]) == 2
 
 
 APPLICATION = """\

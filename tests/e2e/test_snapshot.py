@@ -376,6 +376,23 @@ def test_idle_dumps_are_the_same(python, run):
     assert sorted(key) == sorted((one.address, one.size, one.time, one.stack) for one in second.live)
 
 
+@pytest.mark.few
+def test_two_hundred_dumps_take_no_more_than_two(python, run):
+    """Of the same heap each file is as large as the second, but for digits in its head; nothing of ours grows."""
+    program = run(python, WAIT, env={"MPROFILERATE": "1", "MPROFILEOUT": "%n.bin"})
+    program.ready()
+    sizes, own = [], []
+    for number in range(1, 201):
+        program.signal()
+        path = program.wait_for(program.cwd / ("%d.bin" % number))
+        sizes.append(path.stat().st_size)
+        if number % 50 == 2:
+            own.append(RawFile(path).head["own_bytes"])
+    assert max(sizes[1:]) - min(sizes[1:]) <= 64, (min(sizes[1:]), max(sizes[1:]))
+    assert len(own) == 4 and len(set(own)) == 1
+    assert program.finish() == 0 and program.stderr == ""
+
+
 BLOCKED = """\
 import ctypes, os, sys
 libc = ctypes.CDLL(None, use_errno=True)

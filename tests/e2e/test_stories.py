@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import sys
 from pathlib import Path
 from typing import Any, Dict, List
 
 import pytest
-from harness import ROOT, Python, marks, reader
+from harness import ROOT, Python, marks, reader, wheels
 
+PANDAS = ("pandas==2.3.3", "numpy==2.3.5", "python-dateutil==2.9.0.post0", "pytz==2025.2", "six==1.17.0", "tzdata==2025.2")
 STORIES = ROOT / "tests" / "stories"
 MB = 1000 * 1000
 pytestmark = pytest.mark.few
@@ -86,6 +89,22 @@ def test_a_big_table_kept_by_a_closure(python: Python, run: Any) -> None:
     below = [words[-1] for words in heaviest[:3 if python.minor >= (3, 12) else 4]]
     assert [os.path.basename(word) for word in below][-2:] == [at("closure.py", "caller"), place(first)]
     assert "make_handler" in " ".join(sum(heaviest, [])) and "the heaviest path is open" in said("--tree", path)
+
+
+@pytest.mark.network
+def test_a_data_frame_kept_by_a_closure(run: Any) -> None:
+    """By line it is somewhere in pandas; the tree says who asked for it."""
+    pandas = wheels("%d.%d" % sys.version_info[:2], *PANDAS)
+    assert pandas is not None, "pandas cannot be had for this Python"
+    program = run(argv=[sys.executable, STORIES / "dataframe.py", pandas], env={"MPROFILERATE": "16k"})
+    path = program.ready().dump()
+    assert program.finish() == 0
+    assert "/pandas/core/" in rows(path)[0]["file"] and rows(path)[0]["bytes"] >= 192 * MB
+    tree = reader("--tree", path).stdout
+    caller = next(line for line in tree.splitlines() if line.endswith(at("dataframe.py", "load")))
+    assert re.match(r" *183 MiB .* subscribe  ", caller), tree
+    functions = reader("--cumulative", "--by", "function", path).stdout
+    assert re.search(r"183 MiB .*dataframe\.py:\d+ subscribe$", functions, re.M), functions
 
 
 def test_workers_that_inherit(python: Python, run: Any) -> None:

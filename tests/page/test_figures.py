@@ -75,6 +75,26 @@ def test_the_table_is_printed_as_the_reader_prints_it(open_page: Opener, tmp_pat
         assert cells[5] == "%s:%d" % (row["file"], row["line"])
 
 
+def test_types_beside_a_line_are_those_of_the_reader(open_page: Opener, tmp_path: Path) -> None:
+    program = service()
+    document = json.loads(read("--json", "-", save(tmp_path / "a.bin", program.bytes()))[1])
+    page = open_page(program)
+    for unit in ("bytes", "blocks"):
+        page.run("mprofile.change({unit: '%s'})" % unit)
+        said = page.run(
+            "Object.fromEntries([...document.querySelectorAll('#rows tr')].map(r => "
+            "[r.querySelector('button').textContent, (r.querySelector('.types') || {textContent: null}).textContent]))"
+        )
+        assert len(said) == len(document["rows"])
+        for row in document["rows"]:
+            shares = [(100 * one[unit] / row[unit], one["type"]) for one in row["types"]]
+            shares = sorted(shares, reverse=True)[:2]
+            words = [n if round(s) >= 95 else "%s %.0f%%" % (n, s) for s, n in shares if s >= 10]
+            assert said["%(file)s:%(line)d" % row] == (", ".join(words) or None)
+    page.run("mprofile.change({value: 'alloc'})")
+    assert page.run("document.querySelectorAll('.types').length") == 0
+
+
 def test_units_are_the_readers(open_page: Opener) -> None:
     page = open_page(small())
     rng = random.Random(3)
@@ -82,6 +102,7 @@ def test_units_are_the_readers(open_page: Opener) -> None:
     values += [1024**k * n / 8 for k in range(5) for n in range(1, 40)]
     values += [10 ** rng.uniform(0, 16) for _ in range(300)]
     pairs = [[value, value * rng.choice((0, 1e-6, 0.0625, 0.3))] for value in values]
+    pairs += [[0, error] for error in (0.3, 12.4, 1500, 409076, 2.5e9)]
     script = "JSON.parse(%r).map(([v, e]) => [...mprofile.figure(v, e * e, 'bytes'), ...mprofile.figure(v, e * e, 'blocks')])"
     found = page.run(script % json.dumps(pairs))
     for (value, error), one in zip(pairs, found):
@@ -152,7 +173,7 @@ def compared(old: List[str], new: List[str]) -> str:
     books = Books(heaps)
     parts, notes = merge(heaps)
     sums = [sum_sites(heap) for heap in parts]
-    books.close(parts, sums, Glyphs())
+    books.close(parts, Glyphs())
     before, _ = merge([read_heap(path) for path in old])
     return page_text(parts, sums, books, notes, Query(), "1.0.0", before)
 
@@ -195,9 +216,10 @@ def test_growth_between_processes(open_page: Opener, tmp_path: Path) -> None:
     paths = [save(tmp_path / name, one.bytes()) for name, one in (("o.bin", old), ("n.bin", new))]
     page = open_page(compared(paths[:1], paths[1:]))
     w, v = _weights(5000)
-    _, error = bytes_and_error(0.0, (2 * 30 * v) ** 0.5 * 5000)
+    size, error = bytes_and_error(0.0, (2 * 30 * v) ** 0.5 * 5000)
     row = next(row for row in page.rows() if row[-1] == "/srv/app/models.py:12")
-    assert row[3:5] == ["0 B", "±" + error]
+    assert size == "0 KiB"
+    assert row[3:5] == [size, "±" + error]
 
 
 @pytest.mark.parametrize("uid", ["00000000000000a1", "00000000000000b7"])

@@ -152,6 +152,32 @@ static void test_limit(void **state)
     assert_int_equal(depth, 7); /* at least */
 }
 
+/* C code that recurses leaves half of the room to Python, and no more than Python needs. */
+static void test_limit_leaves_room_for_python(void **state)
+{
+    (void)state;
+    struct mp_py_side python = python_side("A|BC|D|");
+    struct mp_native_side native = native_side("abcdefghEyEzEs");
+    assert_string_equal(merge_sides(&python, &native, 6), "abcABC");
+    assert_int_equal(depth, 15);
+    assert_true(matched);
+    assert_string_equal(merge_sides(&python, &native, 10), "abcdefABCD");
+    assert_string_equal(merge_sides(&python, &native, 3), "aAB");
+    assert_string_equal(merge_sides(&python, &native, 1), "A");
+    assert_int_equal(depth, 15);
+    native = native_side("abcdefgh"); /* the walk did not come to Python's */
+    native.whole = false;
+    native.cut = true;
+    assert_string_equal(merge_sides(&python, &native, 4), "abAB");
+    assert_true(matched);
+    assert_int_equal(depth, 12);
+    python = python_side("A|");
+    native = native_side("abEcdefgh");
+    assert_string_equal(merge_sides(&python, &native, 6), "abAcde");
+    python = python_side("");
+    assert_string_equal(merge_sides(&python, &native, 4), "abEc");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -159,6 +185,7 @@ int main(void)
         cmocka_unit_test(test_callers_of_the_loop_go), cmocka_unit_test(test_loops_without_frames),
         cmocka_unit_test(test_what_does_not_fit_stays_whole), cmocka_unit_test(test_ends_that_were_not_seen),
         cmocka_unit_test(test_one_side_only),        cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_limit_leaves_room_for_python),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

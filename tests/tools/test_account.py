@@ -421,6 +421,8 @@ def test_data_of_libraries_and_copies_of_workers(tmp_path: Any) -> None:
         program.proc[1] = (name, text + "Shared_Dirty:\t%d kB\n" % (5 << 10))
     books = accounts(tmp_path, *programs)
     assert books.total and 50 * MIB < books.total.item("copied").bytes < 70_000_000
+    assert books.verdict and any("are copies of what workers" in text for text in books.verdict.sentences)
+    assert any("gc.freeze()" in text for text in books.verdict.advice)
 
 
 def test_a_section_that_says_more_rows_than_it_has(tmp_path: Any) -> None:
@@ -433,3 +435,23 @@ def test_a_section_that_says_more_rows_than_it_has(tmp_path: Any) -> None:
     with pytest.raises(SnapshotError, match="RESI"):
         read_heap(path)
     assert read_heap(path, salvage=True).resident == known
+
+
+def test_stacks_and_the_profiler_can_be_what_leads(tmp_path: Any) -> None:
+    program = process(150 * MIB, **{"stacks.bytes": 120 * MIB, "stacks.threads": 20})
+    program.block(10 * MIB, [LOAD, MAIN])
+    account, verdict = one(tmp_path, program)
+    assert verdict.kind == "stack" and "20 other threads" in " ".join(verdict.sentences)
+    assert any("threading.stack_size" in advice for advice in verdict.advice)
+    program = process(90 * MIB, own_bytes=60 * MIB)
+    program.block(20 * MIB, [LOAD, MAIN])
+    account, verdict = one(tmp_path, program)
+    assert verdict.kind == "profiler" and any("MPROFILERATE" in advice for advice in verdict.advice)
+
+
+def test_snapshots_of_different_moments_say_so(tmp_path: Any) -> None:
+    programs = workers(shared=10 << 10)
+    programs[1].head["time"] = "%.9f" % (float(programs[0].head["time"]) + 3)
+    books = accounts(tmp_path, *programs)
+    assert books.total and books.total.apart == pytest.approx(3)
+    assert "The snapshots are 3.0 s apart" in " ".join(rss_lines(books, 200, Glyphs()))

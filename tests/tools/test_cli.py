@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 import snapshot_writer as sw
 from helpers import GOLDEN, MAIN, READER, read, save, small
+from mprofile._rows import BY, VALUES
 
 
 @pytest.fixture
@@ -52,6 +54,16 @@ def test_wrong_usage(path: str, arguments: Any, word: str) -> None:
     status, out, err = read(*([path] + arguments if arguments else []))
     assert (status, out) == (1, "")
     assert word in err and len(err.splitlines()) == 1
+
+
+def test_the_readme_names_every_option() -> None:
+    with open(os.path.join(os.path.dirname(READER), os.pardir, "README.md"), encoding="utf-8") as file:
+        readme = file.read()
+    table = "".join(line for line in readme.splitlines() if line.startswith("| `--"))
+    options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", read("--help")[1].partition("options:")[2]))
+    assert len(options) > 20
+    assert {option for option in options if "`%s" % option not in table} == set()
+    assert "`--by %s`" % "\u00b7".join(BY) in table and "`--value %s`" % "\u00b7".join(VALUES) in table
 
 
 def test_files_that_cannot_be_opened(tmp_path: Any, path: str) -> None:

@@ -73,12 +73,19 @@ def test_nothing_changed(tmp_path: Any) -> None:
     assert "Nothing changed." in out and "1 unchanged." in out
 
 
+def test_the_same_snapshot_is_said_to_be_the_same(tmp_path: Any) -> None:
+    path = save(tmp_path / "a.bin", leaky().bytes())
+    copied = save(tmp_path / "b.bin", leaky().bytes())
+    for other in (path, copied):
+        assert "In all 0 B \u00b10; it is the same snapshot." in read(path, "--diff", other)[1]
+
+
 def test_the_reverse_is_the_negative(tmp_path: Any) -> None:
     old, new = pair(tmp_path)
     there, back = rows(new, old), rows(old, new)
     assert [-r["change"]["bytes"] for r in there] == [r["change"]["bytes"] for r in back]
     assert [r["change"]["bytes_error"] for r in there] == [r["change"]["bytes_error"] for r in back]
-    assert "EARLIER" in read(old, "--diff", new)[1]
+    assert "EARLIER: --diff expects the older one." in " ".join(read(old, "--diff", new)[1].split())
 
 
 def test_compare_to_says_the_same(tmp_path: Any) -> None:

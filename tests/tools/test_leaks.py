@@ -136,6 +136,11 @@ def test_sets_of_workers(tmp_path: Any) -> None:
     assert (status, out) == (1, "") and "as many of each" in err
 
 
+def test_how_long_was_looked_is_said(tmp_path: Any) -> None:
+    said = " ".join(read("--leaks", save(tmp_path / "a.bin", leaky(3_000).bytes()))[1].split())
+    assert "That it goes on as in these 3.0 s is a guess." in said
+
+
 def test_a_run_without_anything(tmp_path: Any) -> None:
     for program in (Program(0), Program(4096, clock_ms=0)):
         assert (

@@ -7,7 +7,7 @@ import copy
 from typing import Any, Dict, List
 
 import mprofile
-from helpers import LOAD, MAIN, VIEW, save
+from helpers import LOAD, MAIN, VIEW, read, save
 from mprofile._heap import Heap
 from mprofile._ids import read_heap
 from mprofile._merge import merge
@@ -95,6 +95,25 @@ def test_same_file_twice_is_one(tmp_path: Any) -> None:
     path = files(tmp_path, family())["parent"]
     heaps, notes = merge([read_heap(path), read_heap(path)])
     assert len(heaps) == 1 and len(notes) == 1
+
+
+def test_how_many_programs(tmp_path: Any) -> None:
+    """Python runs many programs; forks of one are one, whatever they call themselves."""
+    def head(*commands: str, fork: bool = False) -> str:
+        paths = []
+        for number, command in enumerate(commands):
+            words = command.replace(" ", "\0")
+            one = Program(0, uid="%016x" % (0xC1 + number), pid=20 + number, cmdline=words, exe="/usr/bin/python3")
+            if fork:
+                one.lineage = [(0xB1, 10, 0), *one.lineage]
+            one.block(100, [LOAD, MAIN])
+            paths.append(save(tmp_path / ("%d.bin" % number), one.bytes()))
+        return read(*paths)[1].splitlines()[0].partition("processes ")[2]
+
+    assert head("python3 -u app.py --port 1", "python3 -u app.py --port 2") == "of one program"
+    assert head("python3 app.py", "python3 job.py", "python3 job.py 3") == "of 2 programs"
+    assert head("python3 -m app", "python3 -m job") == "of 2 programs"
+    assert head("python3 app.py", "app: worker 1", fork=True) == "of one program"
 
 
 def test_groups_meet_across_tables_with_other_ids(tmp_path: Any) -> None:

@@ -135,7 +135,7 @@ def test_a_module_table_is_checked(tmp_path: Any) -> None:
 
 
 def compiled(folder: Any, name: str = "libkeep.so") -> Tuple[str, str, int]:
-    """A library, its build id, and where the call of malloc in keep_block returns to."""
+    """A library, its build id, and the last byte of the call of malloc in keep_block."""
     source, library = folder / "keep.c", str(folder / name)
     source.write_text(CODE)
     os.utime(str(source), (1, 1))
@@ -150,7 +150,7 @@ def compiled(folder: Any, name: str = "libkeep.so") -> Tuple[str, str, int]:
     ).stdout.decode()
     lines = code[code.index("<keep_block>:") :].splitlines()
     call = [number for number, line in enumerate(lines) if "<malloc@plt>" in line][0]
-    return library, build_id, int(lines[call + 1].split(":")[0], 16)
+    return library, build_id, int(lines[call + 1].split(":")[0], 16) - 1
 
 
 def kept_in(module: str, build_id: str, offset: int) -> Program:
@@ -198,6 +198,82 @@ def test_debug_information_in_a_folder(tmp_path: Any, name: str) -> None:
     native = NativeLines(str(tmp_path / "debug"))
     native.learn(heap, range(len(heap.nodes.parent)))
     assert [line for _, _, line in native.of(heap, heap.sites.node[0])] == [4, 8]
+
+
+def nameless(folder: Any, *flags: str) -> Tuple[str, Program]:
+    """A block under a static function: no dynamic symbol, and so no name in the snapshot."""
+    source, library = folder / "keep.c", str(folder / "libkeep.so")
+    source.write_text(CODE.replace("void *keep_block", "static void *keep_block") + CALLED)
+    command = ["gcc", "-O1", "-shared", "-fPIC", "-Wl,--build-id", "-o", library, str(source)]
+    subprocess.run(command + list(flags), check=True)
+    (build_id,) = build_ids(library)
+    code = subprocess.run(["nm", "-S", library], stdout=subprocess.PIPE, check=True).stdout.decode()
+    (line,) = [line for line in code.splitlines() if line.endswith(" keep_block")]
+    start, size = (int(word, 16) for word in line.split()[:2])
+    program = Program(0)
+    program.module(library, build_id, 0, 1 << 20, 0)
+    for address, octets in ((start + 1, 5000), (start + size - 1, 600), (start + size + 4096, 70)):
+        program.block(octets, [(library, address, "", NATIVE)], domain="malloc")
+    return library, program
+
+
+CALLED = "void *volatile made;\nvoid called(void) { made = keep_block(5); made = keep_block(6); }\n"
+
+
+@needs_tools
+def test_names_that_only_the_file_has(tmp_path: Any) -> None:
+    library, program = nameless(tmp_path)
+    path = save(tmp_path / "a.bin", program.bytes())
+    out = read(path)[1]
+    assert out.count("keep_block (libkeep.so+0x") == 2 and "0x" in out
+    rows = json.loads(read(path, "--by", "function", "--json", "-")[1])["rows"]
+    assert [(row["function"], row["bytes"]) for row in rows] == [("keep_block", 5600), ("", 70)]
+    assert "[code without a name] (libkeep.so)" in read(path, "--by", "function")[1]
+    assert "keep_block" in read(path, "--collapsed", "-")[1]
+    subprocess.run(["strip", library], check=True)
+    out = read(path)[1]
+    assert "keep_block" not in out and "another build" not in out, "the build id is still the same"
+
+
+@needs_tools
+def test_code_without_names_is_by_module(tmp_path: Any) -> None:
+    program = Program(0)
+    for module in ("/opt/a.so", "/opt/b.so", "/opt/a.so"):
+        for address in (0x10, 0x20):
+            program.block(1000, [(module, address, "", NATIVE)], domain="malloc")
+    path = save(tmp_path / "a.bin", program.bytes())
+    lines = [line.split("  ")[-1].strip() for line in read(path, "--by", "function")[1].splitlines()]
+    assert [line for line in lines if ".so" in line] == [
+        "[code without a name] (a.so)",
+        "[code without a name] (b.so)",
+    ]
+    assert read(path)[1].count(".so)") == 4, "by line each address is one"
+
+
+@needs_tools
+def test_another_build_is_not_asked(tmp_path: Any) -> None:
+    library, program = nameless(tmp_path)
+    path = save(tmp_path / "a.bin", program.bytes())
+    nameless(tmp_path, "-DANOTHER", "-O2", "-g")
+    for arguments in ((), ("--by", "traceback"), ("--by", "function")):
+        out = read(path, *arguments)[1]
+        assert "keep_block" not in out and "keep.c" not in out
+        assert out.count("another build is there now") == 1 and "libkeep.so." in out
+
+
+@needs_tools
+def test_two_builds_of_one_path_in_one_process(tmp_path: Any) -> None:
+    library, build_id, offset = compiled(tmp_path)
+    program = kept_in(library, "11" * 20, offset)
+    program.block(700, [(library, offset + 1, "", NATIVE)], domain="malloc")
+    program.module(library, build_id, 1 << 21, 1 << 22, 0)
+    assert lines_of(tmp_path, program) == []
+    out = read(str(tmp_path / "a.bin"))[1]
+    assert "or two were loaded: libkeep.so." in " ".join(out.split())
+    new = save(tmp_path / "b.bin", kept_in(library, build_id, offset).bytes())
+    old = save(tmp_path / "c.bin", kept_in(library, "11" * 20, offset).bytes())
+    assert "keep.c:8" in read(new)[1]
+    assert "keep.c:8" not in read(old)[1]
 
 
 def test_build_ids_of_what_is_no_library(tmp_path: Any) -> None:

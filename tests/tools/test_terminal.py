@@ -68,6 +68,18 @@ def test_colour_is_put_around_and_changes_nothing(mode: List[str]) -> None:
         assert any("\u2588" in line for line in without)
 
 
+@pytest.mark.parametrize("mode", [["--leaks"], ["--side-by-side"]])
+def test_types_beside_lines_move_nothing(mode: List[str], tmp_path: Any) -> None:
+    program = sw.Program(4096)
+    for number in range(30):
+        program.block(3000, [LOAD, MAIN], type_name="dict" if number % 3 else "list")
+    path = save(tmp_path / "a.bin", program.bytes())
+    coloured = on_a_terminal([path, *mode], 80)[0].replace("\r\n", "\n")
+    plain = read(path, *mode)[1]
+    assert "dict 67%, list 33%" in plain and COLOUR.search(coloured)
+    assert [one.rstrip() for one in COLOUR.sub("", coloured).split("\n")] == plain.split("\n")
+
+
 def test_no_colour_on_a_dumb_terminal_or_in_a_pipe() -> None:
     assert "\033" not in on_a_terminal([SAMPLED], 80, TERM="dumb")[0]
     assert "\033" not in read(SAMPLED, TERM="xterm")[1]

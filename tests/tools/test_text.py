@@ -9,7 +9,7 @@ from typing import Any, Tuple
 import pytest
 
 from mprofile._source import SourceLines
-from mprofile._text import ASCII_GLYPHS, Glyphs, printable, shortened, width_of, wrapped
+from mprofile._text import ASCII_GLYPHS, Glyphs, fitted, printable, shortened, width_of, wrapped
 from mprofile._units import (
     bytes_and_error,
     bytes_text,
@@ -23,13 +23,17 @@ from mprofile._units import (
     "value, error, expected",
     [
         (0, 0, ("0 B", "0")),
+        (0, 409076, ("0 KiB", "399")),
+        (0.0, 12.4, ("0 B", "12")),
         (1023, 12.4, ("1023 B", "12")),
         (1024, 0, ("1.00 KiB", "0")),
         (12.34 * 2**20, 0.4 * 2**20, ("12.3 MiB", "0.4")),
         (12.34 * 2**20, 0.03 * 2**20, ("12.3 MiB", "0.03")),
         (12.34 * 2**20, 0.003 * 2**20, ("12.3 MiB", "0")),
         (999.7 * 2**30, 1.6 * 2**30, ("1000 GiB", "2")),
-        (9.996 * 2**20, 2**30, ("10.0 MiB", "1024.0")),
+        (9.996 * 2**20, 2**30, ("0.01 GiB", "1.00")),
+        (9.996 * 2**20, 50 * 2**20, ("10.0 MiB", "50.0")),
+        (199, 568374, ("0 KiB", "555")),
         (1e30, 0, ("867361737988 EiB", "0")),
     ],
 )
@@ -41,6 +45,7 @@ def test_bytes(value: float, error: float, expected: Tuple[str, str]) -> None:
     "value, error, expected",
     [
         (0, 0, ("0", "0")),
+        (0, 409076, ("0", "409k")),
         (1, 0.14, ("1", "0.1")),
         (9999, 70.2, ("9999", "70")),
         (12345, 120, ("12.3k", "0.1k")),
@@ -58,6 +63,35 @@ def test_shares_and_durations() -> None:
     durations = [duration_text(s) for s in (0, 9.96, 59, 61, 3720, 90061)]
     assert durations == ["0.0 s", "10.0 s", "59 s", "1 min 1 s", "1 h 2 min", "1 d 1 h"]
     assert bytes_text(131072) == "128 KiB"
+
+
+@pytest.mark.parametrize(
+    "width, expected",
+    [
+        (200, "std::map<std::string, std::vector<int> >::insert(std::pair<int, int> const&) (app.so+0x1)"),
+        (80, "std::map<\u2026>::insert(std::pair<int, int> const&) (app.so+0x1)"),
+        (40, "std::map<\u2026>::insert(\u2026) (app.so+0x1)"),
+        (30, "\u2026ap<\u2026>::insert(\u2026) (app.so+0x1)"),
+    ],
+)
+def test_names_of_cpp_keep_the_function(width: int, expected: str) -> None:
+    name = "std::map<std::string, std::vector<int> >::insert(std::pair<int, int> const&)"
+    assert fitted(name + " (app.so+0x1)", width, Glyphs()) == expected
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("bool operator<<char, int>(A const&, B const&) (m.so)", "bool operator<<char, int>(...) (m.so)"),
+        ("A::operator->(int, int, int, int, int, int) (m.so)", "A::operator->(...) (m.so)"),
+        ("A::operator()(int, int, int, int, int, int) (m.so)", "A::operator()(...) (m.so)"),
+        ("<frozen importlib._bootstrap_external_long>:1234567", "...importlib._bootstrap_external_long>:1234567"),
+        ("/srv/(a)/b <c>/of a long (very long) name/x.py:1234", ".../b <c>/of a long (very long) name/x.py:1234"),
+        ("(anonymous namespace)::pool<int>::grow(unsigned long)", "(anonymous namespace)::pool<int>::grow(...)"),
+    ],
+)
+def test_brackets_that_are_no_arguments(text: str, expected: str) -> None:
+    assert fitted(text, 46, ASCII_GLYPHS) == expected
 
 
 def test_nothing_printable_can_drive_a_terminal() -> None:

@@ -104,9 +104,16 @@ class Account:
     pages: Dict[str, int] = field(default_factory=dict)
     page_tables: Optional[int] = None
     processes: int = 1
+    #: Seconds between the first and the last of several snapshots.
+    apart: float = 0.0
 
     #: What libraries and private mappings of files have written is an item.
     data_known: bool = False
+
+    @property
+    def guessing(self) -> bool:
+        """Of some large blocks it is not known what is resident."""
+        return any(item.doubtful for item in self.items if item.kind == ESTIMATE)
 
     @property
     def stacks_unknown(self) -> int:

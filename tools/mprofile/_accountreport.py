@@ -39,6 +39,8 @@ _LABELS = {
     "unexplained": "unexplained",
 }
 _WORTH_WORDS = 0.01
+#: Snapshots of one moment are so many seconds apart at most.
+_TOGETHER = 0.5
 _NEGATIVE = "counted above, but not resident"
 
 
@@ -135,14 +137,21 @@ class AccountReport:
                 "to be touched: mappings, then large blocks, then what is free."
                 % bytes_text(guessed)
             )
-        if rest.bytes < 0:
-            reasons = "blocks whose pages nobody has touched (numpy.zeros, calloc, mmap), pages "
-            reasons += "that malloc gave back to the kernel, or the error of the estimates"
+        if rest.bytes < -_WORTH_WORDS * account.rss:
+            reasons = "pages that malloc gave back to the kernel, thread stacks that the program "
+            reasons += "allocated by itself, the error of the estimates"
+            if account.guessing:
+                reasons += ", blocks whose pages nobody has touched (numpy.zeros, calloc, mmap)"
             if account.swapped:
                 reasons += ", or what is swapped out"
             yield "More is counted than is resident: %s." % reasons
         elif rest.bytes > _WORTH_WORDS * account.rss:
             yield "Unexplained: " + possible(account)[len("It may be: ") :]
+        if account.apart > _TOGETHER:
+            yield (
+                "The snapshots are %s apart: what was shared when one was taken may be another's "
+                "alone by the next, and then counts more than once." % duration_text(account.apart)
+            )
         if account.malloc_age is None:
             yield _no_malloc(account)
         elif account.malloc_top:

@@ -51,6 +51,8 @@ class Books:
                 parts.append((heap, after))
             self.total = add_up(known, usage, inherited)
             if self.total:
+                times = [heap.head.number("time") or 0.0 for heap in heaps]
+                self.total.apart = max(times) - min(times)
                 self.verdict = judge(self.total, places_of(parts), pm)
 
     def short(self) -> List[str]:

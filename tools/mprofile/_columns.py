@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Iterator, List, NamedTuple, Sequence
 
 from ._paint import Paint
-from ._text import Glyphs, shortened, width_of
+from ._text import Glyphs, fitted, shortened, width_of
 
 _PLACE_MIN = 24
 _INDENT = 2
@@ -38,12 +38,12 @@ class Layout:
     def __init__(self, columns: Sequence[Column], width: int, glyphs: Glyphs, paint: Paint) -> None:
         self._width, self._glyphs, self._paint = width, glyphs, paint
         kept = list(columns)
-        self._sizes = [_size(column) for column in kept]
+        self._sizes = [size_of(column) for column in kept]
         for rank in sorted({column.rank for column in kept if column.rank}, reverse=True):
             if self._room() >= _PLACE_MIN:
                 break
             kept = [column for column in kept if column.rank != rank]
-            self._sizes = [_size(column) for column in kept]
+            self._sizes = [size_of(column) for column in kept]
         self._columns = kept
         #: Places stand on the lines of the figures.
         self.beside = self._room() >= min(_PLACE_MIN, self._width // 2)
@@ -56,12 +56,16 @@ class Layout:
         """The columns that a place has."""
         return self._room() if self.beside else self._width - _INDENT
 
-    def title(self, place: str) -> Iterator[str]:
+    def title(self, place: str, right: str = "") -> Iterator[str]:
+        """The titles; *right* is that of what stands at the right end of lines below rows."""
         texts = [_set(c, c.title, size) for c, size in zip(self._columns, self._sizes)]
         line = shortened(" ".join(texts), self._width, self._glyphs)
         if self.beside:
             line += "  " + shortened(place, self._room(), self._glyphs)
-        yield self._paint(line.rstrip(), "title")
+        line = line.rstrip()
+        if right and width_of(line) + 2 + width_of(right) <= self._width:
+            line += right.rjust(self._width - width_of(line))
+        yield self._paint(line, "title")
 
     def row(self, index: int, place: str, from_left: bool) -> Iterator[str]:
         """The line of one row, from 0; *from_left*: its place is cut at the left if it must be."""
@@ -71,15 +75,19 @@ class Layout:
             texts.append(self._paint(_set(column, column.cells[index], size), style))
         line = " ".join(texts)
         if self.beside:
-            text = shortened(place, self._room(), self._glyphs, left=from_left)
+            text = self._place(place, self._room(), from_left)
             yield (line + "  " + self._paint(text, "place")).rstrip()
             return
         yield line.rstrip()
-        text = shortened(place, self._width - _INDENT, self._glyphs, left=from_left)
+        text = self._place(place, self._width - _INDENT, from_left)
         yield " " * _INDENT + self._paint(text, "place")
 
+    def _place(self, place: str, room: int, from_left: bool) -> str:
+        return (fitted if from_left else shortened)(place, room, self._glyphs)
 
-def _size(column: Column) -> int:
+
+def size_of(column: Column) -> int:
+    """The columns of a terminal that it takes."""
     return max(map(width_of, (column.title, *column.cells)), default=0)
 
 

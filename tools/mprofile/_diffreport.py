@@ -12,12 +12,13 @@ from typing import Iterator, List, Optional, Sequence, Tuple
 from ._columns import Column, Layout, wrapped_lines
 from ._diff import NOISE, Difference, DiffRow
 from ._heap import Heap
+from ._merge import moment
 from ._native import NativeLines
 from ._paint import Paint
 from ._report import EXACT
 from ._text import Glyphs, printable
 from ._units import bytes_and_error, count_and_error, duration_text
-from ._where import BY_WORDS, Where, from_left, place_of
+from ._where import BY_WORDS, LearnTypes, Where, from_left, place_of
 
 _WHAT = {
     "inuse_bytes": "Change of the bytes alive",
@@ -36,11 +37,12 @@ class DiffReport:
         glyphs: Glyphs,
         native: Optional[NativeLines] = None,
         paint: Optional[Paint] = None,
+        learn_types: Optional[LearnTypes] = None,
     ) -> None:
         self.width = width
         self.glyphs = glyphs
         self.paint = paint or Paint()
-        self.where = Where(width, glyphs, native, self.paint)
+        self.where = Where(width, glyphs, native, self.paint, learn_types)
 
     def lines(
         self,
@@ -103,12 +105,16 @@ class DiffReport:
         query = difference.query
         value = self._figure(difference.change.figures(query.ranks_bytes), query.ranks_bytes)
         text = "In all %s" % value
-        if difference.change.is_noise(query.ranks_bytes) and not difference.exact:
+        error = difference.change.figures(query.ranks_bytes)[1]
+        if error and difference.change.is_noise(query.ranks_bytes):
             text += ", which is within the noise"
         later, earlier = _moment(new), _moment(old)
-        if later is not None and earlier is not None:
+        if _identity(new) == _identity(old):
+            text += "; it is the same snapshot"
+        elif later is not None and earlier is not None:
             apart = duration_text(abs(later - earlier))
-            text += "; taken %s %s" % (apart, "later" if later >= earlier else "EARLIER")
+            when = "later" if later >= earlier else "EARLIER: --diff expects the older one"
+            text += "; taken %s %s" % (apart, when)
         return text + "."
 
     def _figure(self, figures: Tuple[float, float], of_bytes: bool) -> str:
@@ -120,10 +126,11 @@ class DiffReport:
         query = difference.query
         self.where.learn(query.by, [one.row for one in rows])
         layout = Layout(self._columns(difference, rows), self.width, self.glyphs, self.paint)
-        yield from layout.title(BY_WORDS[query.by][1])
+        types = self.where.types_title(query.by, [one.row for one in rows])
+        yield from layout.title(BY_WORDS[query.by][1], types)
         for index, one in enumerate(rows):
             yield from layout.row(index, place_of(query.by, one.row), from_left(query.by))
-            yield from self.where.below(query.by, one.row)
+            yield from self.where.below(query.by, one.row, query.ranks_bytes)
             if query.by == "traceback" and index < len(rows) - 1:
                 yield ""
 
@@ -204,6 +211,11 @@ def _moment(heaps: Sequence[Heap]) -> Optional[float]:
     times = [heap.head.number("time") for heap in heaps]
     known = [time for time in times if time is not None]
     return max(known) if known else None
+
+
+def _identity(heaps: Sequence[Heap]) -> List[Tuple[object, ...]]:
+    """What is the same where all snapshots are."""
+    return sorted((heap.head.text("uid") or heap.path, *moment(heap)) for heap in heaps)
 
 
 def _names(heaps: Sequence[Heap]) -> str:

@@ -57,9 +57,10 @@ def dump(words: List[str]) -> int:
         if ended:
             raise CommandError("process %d ended before it had written a snapshot" % pid)
         if time.monotonic() > end:
+            why = process.why_silent() or "its standard error may say why"
             raise CommandError(
-                "process %d was asked, but within %g s no snapshot of it came to %s; its standard "
-                "error may say why" % (pid, wait, " or ".join(search.folders()))
+                "process %d was asked, but within %g s no snapshot of it came to %s; %s"
+                % (pid, wait, " or ".join(search.folders()), why)
             )
         time.sleep(_POLL_S)
 

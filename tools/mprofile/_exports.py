@@ -16,7 +16,7 @@ from ._collapsed import collapsed, collapsed_difference
 from ._format import MAGIC
 from ._headreport import sampling_words
 from ._html import page_text
-from ._json import diff_json, leaks_json, report_json, trend_json
+from ._json import diff_json, leaks_json, report_json, sides_json, trend_json
 from ._pprof import pprof
 from ._reading import Reading
 from ._rows import UsageError
@@ -28,9 +28,10 @@ class Export(NamedTuple):
     #: What --help says, before "to FILE, - for standard output".
     what: str
     make: Callable[[Reading], bytes]
-    #: Whether it has a meaning with --diff, and with --leaks.
+    #: Whether it has a meaning with --diff, with --leaks, and with --side-by-side.
     with_diff: bool = False
     with_leaks: bool = False
+    with_sides: bool = False
 
 
 def _json(reading: Reading) -> bytes:
@@ -38,6 +39,8 @@ def _json(reading: Reading) -> bytes:
         text = trend_json(reading, reading.trend(), __version__)
     elif reading.leaks_wanted:
         text = leaks_json(reading, reading.leaks(), __version__)
+    elif reading.sides_wanted:
+        text = sides_json(reading, reading.side_by_side(), __version__)
     elif reading.old:
         text = diff_json(reading, reading.difference(), __version__)
     else:
@@ -94,7 +97,7 @@ def _pickle(reading: Reading) -> bytes:
 
 
 EXPORTS: Tuple[Export, ...] = (
-    Export("json", "the report as JSON", _json, with_diff=True, with_leaks=True),
+    Export("json", "the report as JSON", _json, True, True, True),
     Export("pprof", "all stacks and values for `go tool pprof`, gzipped,", _pprof),
     Export("collapsed", "stacks, one a line, for flamegraph.pl", _collapsed, with_diff=True),
     Export("speedscope", "stacks for speedscope.app", _speedscope),
@@ -109,7 +112,7 @@ def chosen(options: object) -> "list[Tuple[Export, str]]":
     return [(one, path) for one, path in found if path is not None]
 
 
-def check(options: object, diff: bool, leaks: bool) -> None:
+def check(options: object, diff: bool, leaks: bool, sides: bool) -> None:
     wanted = chosen(options)
     if sum(path == "-" for _, path in wanted) > 1:
         names = " and ".join("--" + one.option for one, path in wanted if path == "-")
@@ -122,6 +125,8 @@ def check(options: object, diff: bool, leaks: bool) -> None:
             raise UsageError("--%s goes without --diff%s" % (one.option, hint))
         if leaks and not one.with_leaks:
             raise UsageError("--%s goes without --leaks" % one.option)
+        if sides and not one.with_sides:
+            raise UsageError("--%s goes without --side-by-side" % one.option)
 
 
 def is_snapshot(path: str) -> bool:

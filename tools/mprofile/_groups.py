@@ -121,6 +121,20 @@ def _key_function(heap: Heap, kind: str, stacks: StackIds) -> KeyOf:
     raise ValueError("unknown key type %r" % kind)
 
 
+def site_keys(heap: Heap, kind: str) -> List[Hashable]:
+    """The key of each site's group, as `group` without *cumulative* has it."""
+    key_of = _key_function(heap, kind, StackIds())
+    keys = heap.key_nodes()
+    of_node: Dict[int, Hashable] = {}
+    found = []
+    for nearest in heap.sites.node:
+        node = nearest if keys is None else keys[nearest]
+        if node not in of_node:
+            of_node[node] = key_of(node)
+        found.append(of_node[node])
+    return found
+
+
 def _live_rows(sums: Sums) -> List[int]:
     columns = zip(sums.samples, sums.blocks, sums.bytes)
     return [row for row, values in enumerate(columns) if any(values)]

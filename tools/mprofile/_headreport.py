@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from typing import Iterable, Iterator, List, Optional, Sequence
+from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from ._columns import Column, Layout
 from ._groups import Total
@@ -33,11 +33,12 @@ _LOST = {
     "reentered": "samples were not taken: the thread was inside the profiler already",
     "frees": "frees were not seen to the end: their blocks may still show as live",
     "stacks": "samples have no stack: it could not be walked",
+    "small_stacks": "samples were not taken: the stack of a signal handler had too little room",
     "snapshots": "snapshots were asked for and not written",
     "hooks": "samples were forgotten: a tracer that was started earlier took the profiler's hooks "
     "away when it stopped, and frees may have been missed",
 }
-_NOT_SEEN = "what C code takes from malloc or mmap by itself: the library was not preloaded, or after another malloc"
+_NOT_SEEN = "what C code takes from malloc by itself: the library was not preloaded, or after another malloc"
 _NOTES = {
     "stacks_cut": "stacks were deeper than the frame limit (MPROFILEFRAMES): "
     "their outermost frames are cut",
@@ -45,6 +46,14 @@ _NOTES = {
     "its rate and kept every other sample, without bias; errors are larger",
     "names_cut": "names of functions, files or threads were too long to be kept whole: "
     "their ends are cut",
+    "native_unmatched": "stacks have native frames above Python's only: the two could not be fitted "
+    "together (a greenlet's, or code without unwind information)",
+    "native_skipped": "stacks have no native frames: a fork was near, or the stack of a signal "
+    "handler had too little room",
+    "native_refused": "stacks have native frames only as far as memory could be read in safety: a "
+    "seccomp filter forbids process_vm_readv, and pipes as well",
+    "replaced": "live samples were at an address that was given out again: their free was not seen, "
+    "and they were taken out then",
     "refused_513": "small blocks could not be asked for as 513 bytes, "
     "and were asked for at their true size",
 }
@@ -139,8 +148,8 @@ class HeadReport:
     def _processes(
         self, heaps: Sequence[Heap], sums: Sequence[Sums], account: Sequence[str]
     ) -> Iterator[str]:
-        programs = {heap.head.text("exe") for heap in heaps}
-        what = "of one program" if len(programs) == 1 else "of %d programs" % len(programs)
+        programs = _programs(heaps)
+        what = "of one program" if programs == 1 else "of %d programs" % programs
         yield from self._entry("snapshots", "%d processes %s" % (len(heaps), what))
         command = _each(_command(heap.head) for heap in heaps)
         if command:
@@ -214,6 +223,23 @@ def _process_text(head: Head) -> str:
     return text
 
 
+def _programs(heaps: Sequence[Heap]) -> int:
+    """How many programs these processes are.
+
+    Python runs many, so its script or module counts too. Forks of one process are one program,
+    whatever they call themselves.
+    """
+    families: Dict[int, Tuple[object, ...]] = {}
+    found = set()
+    for index, heap in enumerate(heaps):
+        words = (heap.head.cmdline or [])[1:]
+        end = next((n for n, word in enumerate(words, 1) if not word.startswith("-")), 0)
+        own = (heap.head.text("exe"), *words[:end])
+        uids = heap.lineage.uid
+        found.add(families.setdefault(uids[0] if uids and uids[0] else -1 - index, own))
+    return len(found)
+
+
 def _command(head: Head) -> str:
     return " ".join(head.cmdline or [])
 
@@ -281,7 +307,8 @@ def sampling_words(heap: Heap) -> str:
 
 
 def _sampling_text(heap: Heap) -> str:
-    text = "%s, %s live samples" % (sampling_words(heap), count_text(len(heap.live)))
+    many = "" if len(heap.live) == 1 else "s"
+    text = "%s, %s live sample%s" % (sampling_words(heap), count_text(len(heap.live)), many)
     frames = heap.head.text("frames")
     return text + (", up to %s frames" % frames if frames else "")
 

@@ -15,7 +15,7 @@ import os
 from array import array
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, FrozenSet, List, Optional, Sequence, Set, Tuple
 
 from ._head import Head
 
@@ -33,6 +33,8 @@ Frame = Tuple[str, int, str, int]
 UNKNOWN_FILE = "<unknown>"
 #: The name of the pseudo frame that is the outermost of a stack that was cut at the frame limit.
 CUT_MARK = "[frames cut]"
+#: What stands for all native functions of a module whose names are not known.
+NAMELESS = "[code without a name]"
 #: The first line of a function that is native: its file is a module, its lines are offsets there.
 NATIVE = 0xFFFFFFFF
 
@@ -165,7 +167,7 @@ class Heap:
     dropped: List[str] = field(default_factory=list)
     #: Rows that an older process of the same merge already counts.
     counted_elsewhere: int = 0
-    _build_ids: Optional[Dict[str, str]] = field(default=None, repr=False)
+    _build_ids: Optional[Dict[str, FrozenSet[str]]] = field(default=None, repr=False)
 
     def frame(self, node: int) -> Frame:
         """(file, line, function, its first line) of a node; the root is an unknown frame."""
@@ -211,12 +213,22 @@ class Heap:
                 python[node] = node
         return keys
 
-    def build_ids(self) -> Dict[str, str]:
-        """The build id of each module, by its path."""
+    def build_ids(self) -> Dict[str, FrozenSet[str]]:
+        """The build ids of the modules of each path: two where one was built anew meanwhile."""
         if self._build_ids is None:
-            pairs = zip(self.modules.path, self.modules.build_id)
-            self._build_ids = {self.strings[path]: self.strings[one] for path, one in pairs}
+            found: Dict[str, Set[str]] = {}
+            for path, one in zip(self.modules.path, self.modules.build_id):
+                found.setdefault(self.strings[path], set()).add(self.strings[one])
+            self._build_ids = {path: frozenset(ids) for path, ids in found.items()}
         return self._build_ids
+
+    def add_native(self, name: str, file: int) -> int:
+        """A row for a native function of this name, in the module whose path is string *file*."""
+        self.strings.append(name)
+        self.functions.name.append(len(self.strings) - 1)
+        self.functions.file.append(file)
+        self.functions.firstline.append(NATIVE)
+        return len(self.functions.name) - 1
 
     def stack(self, node: int) -> List[int]:
         """The nodes of a stack, nearest frame first; at least one."""
@@ -246,8 +258,8 @@ def frame_place(frame: Frame) -> str:
 
 def function_place(frame: Frame) -> str:
     file, _, name, first = frame
-    if file == UNKNOWN_FILE or (first == NATIVE and not name):
+    if file == UNKNOWN_FILE:
         return frame_place(frame)
     if first == NATIVE:
-        return "%s (%s)" % (name, os.path.basename(file) or "?")
+        return "%s (%s)" % (name or NAMELESS, os.path.basename(file) or "?")
     return "%s:%d %s" % (file, first, name)

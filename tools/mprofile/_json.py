@@ -19,6 +19,7 @@ from ._kernel import rss
 from ._leaks import LeakRow, Leaks
 from ._reading import Reading
 from ._rows import Query, Result, Row, full_stack
+from ._sidebyside import SideBySide
 from ._trend import Trend
 from ._weights import standard_error
 
@@ -27,6 +28,7 @@ REPORT_VERSION = 1
 
 def report_json(reading: Reading, result: Result, reader: str) -> str:
     rows = result.rows[: reading.limit] if reading.limit else result.rows
+    reading.learn_types(rows)
     return _text(
         _start(reading, "table", reader),
         total=_figures(result.everything, result.query.source),
@@ -36,10 +38,34 @@ def report_json(reading: Reading, result: Result, reader: str) -> str:
     )
 
 
+def sides_json(reading: Reading, found: SideBySide, reader: str) -> str:
+    """The rows of the table, with what each process has of them."""
+    result = found.result
+    rows = result.rows[: reading.limit] if reading.limit else result.rows
+    reading.learn_types(rows)
+    source = result.query.source
+    return _text(
+        _start(reading, "side_by_side", reader),
+        total=_figures(result.everything, source),
+        selected=_figures(result.selected, source),
+        rows=[
+            {
+                **_row(row, result.query),
+                "by_process": [
+                    _figures(one[row.key], source) if row.key in one else None for one in found.each
+                ],
+            }
+            for row in rows
+        ],
+        rows_left_out=len(result.rows) - len(rows),
+    )
+
+
 def diff_json(reading: Reading, found: Difference, reader: str) -> str:
     """Rows with their figures now and before, and the change with its error."""
     query = found.query
     rows = found.rows[: reading.limit] if reading.limit else found.rows
+    reading.learn_types([one.row for one in rows])
     return _text(
         _start(reading, "diff", reader),
         old_processes=[_process(heap) for heap in reading.old],
@@ -52,6 +78,7 @@ def diff_json(reading: Reading, found: Difference, reader: str) -> str:
 
 def leaks_json(reading: Reading, found: Leaks, reader: str) -> str:
     rows = found.rows[: reading.limit] if reading.limit else found.rows
+    reading.learn_types([one.aged.row for one in rows])
     return _text(
         _start(reading, "leaks", reader),
         run_seconds=found.seconds,
@@ -62,6 +89,7 @@ def leaks_json(reading: Reading, found: Leaks, reader: str) -> str:
 
 def trend_json(reading: Reading, found: Trend, reader: str) -> str:
     rows = found.rows[: reading.limit] if reading.limit else found.rows
+    reading.learn_types([one.diff.row for one in rows])
     return _text(
         _start(reading, "trend", reader),
         sets=[[heap.path for heap in one] for one in found.sets],
@@ -148,6 +176,10 @@ def _named(row: Row, query: Query) -> Dict[str, Any]:
         named.update((key, frame[key]) for key in _KEYS[query.by])
         if "native" in frame:
             named["native"] = True
+    if row.types is not None:
+        named["types"] = [
+            {"type": name, **_figures(total, query.source)} for name, total in row.types.totals
+        ]
     named.update(row.labels)
     return named
 

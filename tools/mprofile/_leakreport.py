@@ -18,7 +18,7 @@ from ._text import Glyphs
 from ._trend import Trend, TrendRow
 from ._units import bytes_and_error, bytes_text, count_and_error, duration_text
 from ._weights import standard_error
-from ._where import BY_WORDS, Where, from_left, place_of
+from ._where import BY_WORDS, LearnTypes, Where, from_left, place_of
 
 _STEPS_SHOWN = 4
 _STYLES = {GROWS: "alarm", LATE: "alarm"}
@@ -31,11 +31,12 @@ class LeakReport:
         glyphs: Glyphs,
         native: Optional[NativeLines] = None,
         paint: Optional[Paint] = None,
+        learn_types: Optional[LearnTypes] = None,
     ) -> None:
         self.width = width
         self.glyphs = glyphs
         self.paint = paint or Paint()
-        self.where = Where(width, glyphs, native, self.paint)
+        self.where = Where(width, glyphs, native, self.paint, learn_types)
 
     # From the ages in one snapshot.
 
@@ -50,28 +51,30 @@ class LeakReport:
             "start of the run to now."
             % ("Bytes" if query.ranks_bytes else "Blocks", tenth, BY_WORDS[query.by][0])
         )
-        yield from self._sure(leaks.exact)
+        yield from self._sure(leaks.exact, leaks.seconds)
         yield ""
         if not shown:
             yield "Nothing is older than %s." % tenth
         else:
-            self.where.learn(query.by, [row.aged.row for row in shown])
+            places = [row.aged.row for row in shown]
+            self.where.learn(query.by, places)
             layout = Layout(self._columns(leaks, shown), self.width, self.glyphs, self.paint)
-            yield from layout.title(BY_WORDS[query.by][1])
+            types = self.where.types_title(query.by, places)
+            yield from layout.title(BY_WORDS[query.by][1], types)
             for index, row in enumerate(shown):
                 yield from layout.row(index, place_of(query.by, row.aged.row), from_left(query.by))
                 for text in wrapped_lines(self._words(leaks, row), self.width - 4):
                     yield "    " + self.paint(text, _STYLES.get(row.kind, ""))
-                yield from self.where.below(query.by, row.aged.row)
+                yield from self.where.below(query.by, row.aged.row, query.ranks_bytes)
         yield from self._rest(leaks, kept, len(shown))
         yield from self.where.changed()
 
-    def _sure(self, exact: bool) -> Iterator[str]:
-        pm = self.glyphs.plus_minus
-        words = (
-            "%s is one standard error, of the sampling; that it goes on like this is a guess." % pm
-        )
-        yield from self._wrapped(EXACT if exact else words)
+    def _sure(self, exact: bool, seconds: float) -> Iterator[str]:
+        words = EXACT
+        if not exact:
+            words = "%s is one standard error, of the sampling." % self.glyphs.plus_minus
+        guess = " That it goes on as in these %s is a guess." % duration_text(seconds)
+        yield from self._wrapped(words + guess)
 
     def _figure(self, of_bytes: bool, value: float, error: float) -> Tuple[str, str]:
         text, error_text = (bytes_and_error if of_bytes else count_and_error)(abs(value), error)
@@ -176,12 +179,14 @@ class LeakReport:
         if not shown:
             yield from self._wrapped("Nothing grew in each of them beyond the noise.")
         else:
-            self.where.learn(query.by, [row.diff.row for row in shown])
+            places = [row.diff.row for row in shown]
+            self.where.learn(query.by, places)
             layout = Layout(self._trend_columns(trend, shown), self.width, self.glyphs, self.paint)
-            yield from layout.title(BY_WORDS[query.by][1])
+            types = self.where.types_title(query.by, places)
+            yield from layout.title(BY_WORDS[query.by][1], types)
             for index, row in enumerate(shown):
                 yield from layout.row(index, place_of(query.by, row.diff.row), from_left(query.by))
-                yield from self.where.below(query.by, row.diff.row)
+                yield from self.where.below(query.by, row.diff.row, query.ranks_bytes)
         others = sum(1 for row in trend.rows if not row.grows and any(row.steps))
         texts = []
         if len(growing) > len(shown):

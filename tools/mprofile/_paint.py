@@ -26,6 +26,7 @@ _STYLES = {
     "up": "31",
     "down": "32",
     "place": "36",
+    "kind": "35",
     "alarm": "1;31",
 }
 _EIGHTHS = " \u258f\u258e\u258d\u258c\u258b\u258a\u2589\u2588"

@@ -17,7 +17,7 @@ import os
 import re
 import signal
 import sys
-from typing import List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from ._signals import signal_number
 from .commands import CommandError
@@ -33,8 +33,7 @@ class Process:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._descriptor = _descriptor(pid)
-        lines = self._read("status").decode("utf-8", "replace").splitlines()
-        self._status = dict(line.split(":", 1) for line in lines if ":" in line)
+        self._status = self._status_now()
         group = self._number("Tgid", pid)
         if group != pid:
             raise CommandError("%d is a thread of process %d" % (pid, group))
@@ -47,11 +46,31 @@ class Process:
 
     def has_ended(self) -> bool:
         """Also while its parent has not asked how."""
+        return self._state() in ("Z", "X")
+
+    def why_silent(self) -> str:
+        """Why it has not answered a signal, where the kernel knows; else nothing."""
+        state = self._state()
+        if state == "T":
+            return "it is stopped, and writes when it goes on: kill -CONT %d" % self.pid
+        if state == "t":
+            return "a debugger holds it, and it writes when it goes on"
+        pending = int(self._status_now().get("ShdPnd", "0"), 16)
+        if pending >> (self.signal - 1) & 1:
+            return "all its threads block signal %d, and it writes when one does not" % self.signal
+        return ""
+
+    def _state(self) -> str:
+        """One letter, as the kernel has it; X where there is no such process any more."""
         try:
             with open("/proc/%d/stat" % self.pid, "rb") as file:
-                return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+                return file.read().rpartition(b")")[2].split()[0].decode("ascii")
         except OSError:
-            return True
+            return "X"
+
+    def _status_now(self) -> Dict[str, str]:
+        lines = self._read("status").decode("utf-8", "replace").splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
 
     def ask(self) -> None:
         """Send it the dump signal."""

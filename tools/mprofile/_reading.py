@@ -14,8 +14,10 @@ from ._books import Books
 from ._diff import Difference, difference
 from ._heap import Heap
 from ._leaks import Leaks, find_leaks
+from ._linetypes import learn_types
 from ._merge import merge
-from ._rows import Query, Result, is_exact, run
+from ._rows import Query, Result, Row, is_exact, run
+from ._sidebyside import SideBySide, side_by_side
 from ._sums import Sums, sum_sites
 from ._text import Glyphs
 from ._trend import Trend, find_trend
@@ -34,6 +36,7 @@ class Reading:
     #: Frames of all stacks in exports begin with the nearest.
     leaf_first: bool = False
     leaks_wanted: bool = False
+    sides_wanted: bool = False
     limit: int = 0
 
     @property
@@ -49,6 +52,13 @@ class Reading:
 
     def difference(self) -> Difference:
         return difference(self.parts, self.old, self.query, self.sums, self.old_sums)
+
+    def side_by_side(self) -> SideBySide:
+        return side_by_side(self.pairs, self.query)
+
+    def learn_types(self, rows: Sequence[Row]) -> None:
+        """Give rows that are shown the types beside their lines, where there are any."""
+        learn_types(self.pairs, self.query, rows)
 
     def leaks(self) -> Leaks:
         return find_leaks(self.parts, self.query, is_exact(self.parts))

@@ -15,7 +15,7 @@ from ._rows import Result, Row, figures
 from ._text import Glyphs
 from ._units import bytes_and_error, count_and_error, share_text
 from ._weights import standard_error
-from ._where import BY_WORDS, Where, from_left, place_of
+from ._where import BY_WORDS, LearnTypes, Where, from_left, place_of
 
 _SAMPLES_FROM_WIDTH = 100
 #: Relative error of about 16 samples of small blocks.
@@ -45,11 +45,12 @@ class TableReport:
         glyphs: Glyphs,
         native: Optional[NativeLines] = None,
         paint: Optional[Paint] = None,
+        learn_types: Optional[LearnTypes] = None,
     ) -> None:
         self.width = width
         self.glyphs = glyphs
         self.paint = paint or Paint()
-        self.where = Where(width, glyphs, native, self.paint)
+        self.where = Where(width, glyphs, native, self.paint, learn_types)
 
     def lines(self, result: Result, limit: int) -> Iterator[str]:
         rows = result.rows[:limit] if limit else result.rows
@@ -66,10 +67,10 @@ class TableReport:
         yield ""
         self.where.learn(by, rows)
         layout = Layout(self._columns(result, rows), self.width, self.glyphs, self.paint)
-        yield from layout.title(BY_WORDS[by][1])
+        yield from layout.title(BY_WORDS[by][1], self.where.types_title(by, rows))
         for index, row in enumerate(rows):
             yield from layout.row(index, place_of(by, row), from_left(by))
-            yield from self.where.below(by, row)
+            yield from self.where.below(by, row, result.query.ranks_bytes)
             if by == "traceback" and index < len(rows) - 1:
                 yield ""
         yield from self._rest(result, len(rows))

@@ -16,7 +16,7 @@ import math
 import os
 from array import array
 from dataclasses import dataclass, field
-from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Hashable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ._groups import StackIds, Total, group
 from ._heap import Frame, Heap
@@ -80,6 +80,14 @@ class Query:
                 raise UsageError("--by type: %s records no types" % os.path.basename(heap.path))
 
 
+class LineTypes(NamedTuple):
+    """Of all that is alive at a line (bytes and blocks), what is of which type, heaviest first."""
+
+    totals: List[Tuple[str, Total]]
+    bytes: float
+    blocks: float
+
+
 @dataclass
 class Row:
     """One group: its figures, and where it is."""
@@ -91,6 +99,8 @@ class Row:
     labels: Dict[str, Any] = field(default_factory=dict)
     #: Equal for the same group in another result of the same query and the same StackIds.
     key: Hashable = None
+    #: What stands beside a line, where it was asked for (`_linetypes.py`).
+    types: Optional[LineTypes] = None
 
     @property
     def heap(self) -> Heap:

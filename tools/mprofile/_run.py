@@ -11,6 +11,7 @@ for, and in nothing else; its arguments are passed on as they are.
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import re
@@ -67,9 +68,23 @@ def _options(words: List[str]) -> Tuple[Dict[str, str], List[str]]:
                     raise CommandError("%s: expected a value behind it" % option)
                 value = rest.pop(0)
             variables[VALUES[option].name] = _checked(option, value)
+        elif option in FLAGS:
+            raise CommandError("%s takes no value" % option)
         else:
-            raise CommandError("unknown option %s (see mprofile run --help)" % option)
+            raise CommandError(_unknown(option))
     return variables, rest
+
+
+def _unknown(option: str) -> str:
+    """What to say of an option that is not ours: perhaps it is misspelt, or Python's own."""
+    like = difflib.get_close_matches(option, [*VALUES, *FLAGS], 1)
+    if like:
+        hint = "did you mean %s?" % like[0]
+    elif re.match("-[A-Za-z]", option):
+        hint = "an option of Python's goes behind its name: mprofile run python3 %s" % option
+    else:
+        hint = "see mprofile run --help"
+    return "unknown option %s: %s" % (option, hint)
 
 
 def _program(words: List[str]) -> List[str]:
@@ -79,7 +94,7 @@ def _program(words: List[str]) -> List[str]:
             raise CommandError("%s: expected %s behind it" % (words[0], _BEHIND[words[0]]))
         return [sys.executable, *words]
     if words[0].startswith("-"):
-        raise CommandError("unknown option %s (see mprofile run --help)" % words[0])
+        raise CommandError(_unknown(words[0]))
     if words[0].endswith((".py", ".pyw")) and os.path.exists(words[0]):
         return [sys.executable, *words]
     return words

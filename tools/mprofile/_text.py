@@ -13,10 +13,12 @@ from __future__ import annotations
 import os
 import shutil
 import unicodedata
-from typing import IO, List, NamedTuple
+from typing import IO, Iterator, List, NamedTuple, Tuple
 
 MIN_WIDTH = 30
 PIPE_WIDTH = 80
+#: Longer names are cut as they are: a hostile one would take long to be looked through.
+_FOLDED_MAX = 4096
 
 
 class Glyphs(NamedTuple):
@@ -76,6 +78,36 @@ def shortened(text: str, width: int, glyphs: Glyphs, left: bool = False) -> str:
     if left:
         return glyphs.ellipsis + "".join(reversed(kept))
     return "".join(kept) + glyphs.ellipsis
+
+
+def fitted(place: str, width: int, glyphs: Glyphs) -> str:
+    """A place in at most *width* columns, of which the end says more than the start.
+
+    Of names as C++ has them what stands in brackets goes first, the longest first, so that the
+    name of the function stays; then it is cut on the left.
+    """
+    while len(place) <= _FOLDED_MAX and width_of(place) > width:
+        start, end = max(_brackets(place), key=lambda one: one[1] - one[0], default=(0, 0))
+        if end - start <= len(glyphs.ellipsis):
+            break
+        place = place[:start] + glyphs.ellipsis + place[end:]
+    return shortened(place, width, glyphs, left=True)
+
+
+def _brackets(text: str) -> Iterator[Tuple[int, int]]:
+    """Where the insides of outermost <> and () begin and end, right behind a name."""
+    opened: List[Tuple[str, int]] = []
+    for at, char in enumerate(text):
+        if char in "<(":
+            if text.endswith(("operator", "operator<"), 0, at):
+                continue  # a part of the name
+            named = at > 0 and (text[at - 1].isalnum() or text[at - 1] in "_>)")
+            if named or opened:
+                opened.append((">" if char == "<" else ")", at + 1))
+        elif opened and char == opened[-1][0] and text[at - 1] != "-":
+            _, start = opened.pop()
+            if not opened:
+                yield start, at
 
 
 def wrapped(text: str, width: int, lines: int, glyphs: Glyphs) -> List[str]:

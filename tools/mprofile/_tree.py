@@ -24,7 +24,7 @@ from ._report import EXACT, SURE, WHAT
 from ._rows import Query, is_exact
 from ._stacks import value_sums
 from ._sums import Sums
-from ._text import Glyphs, printable, shortened, width_of
+from ._text import Glyphs, fitted, printable, shortened, width_of
 from ._units import bytes_and_error, count_and_error, share_text
 from ._weights import standard_error
 from ._where import Where
@@ -248,7 +248,9 @@ class TreeReport:
             heap = tree.heaps[node.places[0][0]]
             below = self.where.named_source(heap, node.frame).partition(": ")[2]
         if file == UNKNOWN_FILE or first == NATIVE:
-            text += printable(name if file == UNKNOWN_FILE else frame_place(node.frame))
+            place = printable(name if file == UNKNOWN_FILE else frame_place(node.frame))
+            room = max(self._room - width_of(text) - len(end), _PLACE_MIN)
+            text += fitted(place, room, self.glyphs)
         else:
             text += printable(name) + "  "
             room = max(self._room - width_of(text) - len(end), _PLACE_MIN)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Figures for people: three digits, a unit, and the error in the same unit.
 
+The unit is the value's; that of a value far below its error is the error's.
+
 Invariants: an error is printed as 0 only where it is a tenth of the last digit shown, or less.
 """
 
@@ -8,6 +10,8 @@ from __future__ import annotations
 
 from typing import List, Sequence, Tuple
 
+#: A value that is so many times smaller than its error says nothing by its own digits.
+_FAR = 10.0
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _COUNTS = ("", "k", "M", "G", "T", "P", "E")
 
@@ -36,19 +40,28 @@ def _error_text(error: float, decimals: int) -> str:
     return "0"
 
 
+def _known(value: float, error: float) -> float:
+    """What decides the unit and the digits."""
+    return error if error > _FAR * abs(value) else abs(value)
+
+
 def bytes_and_error(value: float, error: float, least: float = 0.0) -> Tuple[str, str]:
     """('12.3 MiB', '0.4'); the unit is that of *least*, where that is more than the value."""
-    scale, unit = _scaled(max(abs(value), least), 1024.0, _BYTES, 1024.0)
-    decimals = _digits(value / scale, scale == 1.0)
-    return "%.*f %s" % (decimals, value / scale, unit), _error_text(error / scale, decimals)
+    known = _known(value, error)
+    scale, unit = _scaled(max(known, least), 1024.0, _BYTES, 1024.0)
+    decimals = _digits(known / scale, scale == 1.0)
+    text = "%.*f" % (decimals if value else 0, value / scale)
+    return "%s %s" % (text, unit), _error_text(error / scale, decimals)
 
 
 def count_and_error(value: float, error: float, least: float = 0.0) -> Tuple[str, str]:
     """('12.3k', '0.4k'): a letter glued to the value is too easily overlooked for the error."""
-    scale, unit = _scaled(max(abs(value), least), 1000.0, _COUNTS, 9999.5)
-    decimals = _digits(value / scale, scale == 1.0)
+    known = _known(value, error)
+    scale, unit = _scaled(max(known, least), 1000.0, _COUNTS, 9999.5)
+    decimals = _digits(known / scale, scale == 1.0)
     text = _error_text(error / scale, decimals)
-    return "%.*f%s" % (decimals, value / scale, unit), text if text == "0" else text + unit
+    figure = "%.*f%s" % (decimals, value / scale, unit) if value else "0"
+    return figure, text if text == "0" else text + unit
 
 
 def bytes_text(value: float) -> str:

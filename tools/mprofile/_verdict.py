@@ -7,7 +7,8 @@ may not be resident of it where more is counted than is resident. All thresholds
     SMALL_RSS   a process below it is small, whatever it is made of
     MOST        a class that has at least this share of the RSS for certain is "mostly" it
     LARGEST     one with at least this, and with more than any other may have, is "the largest part"
-    FREE_TOO    free memory with this share for certain is named also where something else leads
+    TOO         free memory, or copies, with this share for certain are named also where something
+                else leads
     PEAK_NEAR   a peak of live bytes that reached this share of the RSS explains what is free now
     LINE_MIN    a line is named if it has this share of its class, and SURE times its error
 
@@ -31,13 +32,14 @@ from ._weights import standard_error
 SMALL_RSS = 32 << 20
 MOST = 0.50
 LARGEST = 0.25
-FREE_TOO = 0.20
+TOO = 0.20
 PEAK_NEAR = 0.70
 LINE_MIN = 0.05
 SURE = 2.0
 _SIGMAS = 2.0
 _LINES = 3
 _MANY_THREADS = 4
+_STALE = 1.0
 
 _DOMAINS = {
     "python": PYTHON_DOMAINS,
@@ -53,6 +55,8 @@ _NAMES = {
     "data": "data that was written to private mappings of files",
     "copied": "copies of what workers inherited",
     "shared": "shared memory",
+    "stack": "stacks of threads",
+    "profiler": "the profiler's own memory",
     "unexplained": "memory that the snapshot does not explain",
 }
 
@@ -139,7 +143,9 @@ def judge(account: Account, places: PlacesOf, plus_minus: str) -> Verdict:
     elif sure[best] >= LARGEST * size and sure[best] > most:
         start = "the largest part:"
     else:
-        return _mixed(account, sure, plus_minus, places)
+        verdict = _mixed(account, sure, plus_minus, places)
+        _besides(account, verdict, sure, places, plus_minus)
+        return verdict
     words = "%s %s" % (start, _NAMES[best])
     verdict = Verdict(best, words)
     _EXPLAIN[best](account, verdict, places, plus_minus)
@@ -156,14 +162,25 @@ def judge(account: Account, places: PlacesOf, plus_minus: str) -> Verdict:
     if verdict.places:
         place = verdict.places[0]
         verdict.short += "; first %s (%.0f%% of them)" % (place.text, 100 * place.share)
-    if best != "free" and sure["free"] >= FREE_TOO * size:
-        also = Verdict("free", "")
-        _free(account, also, places, plus_minus)
-        free = figure(account.of("free"), plus_minus)
-        verdict.sentences.append("Besides, the allocators keep %s that is free." % free)
+    _besides(account, verdict, sure, places, plus_minus)
+    return verdict
+
+
+def _besides(
+    account: Account, verdict: Verdict, sure: Dict[str, float], places: PlacesOf, plus_minus: str
+) -> None:
+    """What can be helped is named also where something else leads."""
+    for name, words in (
+        ("free", "Besides, the allocators keep %s that is free."),
+        ("copied", "Besides, %s are copies of what workers inherited."),
+    ):
+        if name == verdict.kind or sure[name] < TOO * account.rss:
+            continue
+        also = Verdict(name, "")
+        _EXPLAIN[name](account, also, places, plus_minus)
+        verdict.sentences.append(words % figure(account.of(name), plus_minus))
         verdict.sentences += also.sentences
         verdict.advice += also.advice
-    return verdict
 
 
 def figure(item: Item, plus_minus: str) -> str:
@@ -176,8 +193,12 @@ def _mixed(account: Account, sure: Dict[str, float], plus_minus: str, places: Pl
     parts = ["%s %s" % (_NAMES[item.key], figure(item, plus_minus)) for item in items[:3]]
     verdict = Verdict("mixed", "no single cause stands out of the figures")
     verdict.sentences.append(
-        "No single cause stands out of the figures: %s, of an RSS of %s."
-        % (", ".join(parts), bytes_text(account.rss))
+        "No single cause stands out of the figures: %s, of %s %s."
+        % (
+            ", ".join(parts),
+            "an RSS of" if account.processes == 1 else "the",
+            bytes_text(account.rss),
+        )
     )
     if account.overflow > LARGEST * account.rss:
         verdict.sentences.append(
@@ -263,7 +284,7 @@ def _free(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: str)
         verdict.advice += _malloc_advice(account)
     else:
         verdict.short += ": in pymalloc's arenas"
-    if arenas.bytes > max(in_malloc, other.bytes) or arenas.bytes > FREE_TOO * account.rss:
+    if arenas.bytes > max(in_malloc, other.bytes) or arenas.bytes > TOO * account.rss:
         verdict.advice += _arena_advice(account)
 
 
@@ -326,6 +347,32 @@ def _copied(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: st
     ]
 
 
+def _stack(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: str) -> None:
+    known = account.stacks_known
+    main = account.item("stack").bytes
+    verdict.sentences.append(
+        "%s is the main thread's, the rest that of %s other threads. A stack keeps the pages that "
+        "were ever used, however deep a recursion it was."
+        % (bytes_text(main), known if known is not None else account.threads - 1)
+    )
+    verdict.advice += [
+        "fewer threads: a pool, with a limit",
+        "threading.stack_size(BYTES) or `ulimit -s` bound what a thread can take; what it takes is "
+        "how deep it goes",
+    ]
+
+
+def _profiler(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: str) -> None:
+    verdict.sentences.append(
+        "It records so many blocks that its tables are larger than what it measures."
+    )
+    verdict.advice += [
+        "a coarser rate: MPROFILERATE=128k, or mprofile.start(sample_rate=128 * 1024), records one "
+        "block in 128 KiB",
+        "MPROFILEMEMORY=256m: a budget; beyond it the rate is made coarser",
+    ]
+
+
 def _shared(account: Account, verdict: Verdict, places: PlacesOf, plus_minus: str) -> None:
     verdict.places = places("shared")
     verdict.sentences.append(
@@ -340,13 +387,19 @@ def _unexplained(account: Account, verdict: Verdict, places: PlacesOf, plus_minu
 
 def possible(account: Account) -> str:
     """What may be in memory that is not explained."""
-    causes = ["memory mapped by libc or the kernel"]
+    causes = [
+        "memory that the program took with sbrk, or reserved and made usable later (mprotect)",
+        "memory mapped by libc or the kernel",
+    ]
     if not account.data_known:
         causes.insert(0, "data of libraries")
     if account.stacks_unknown:
         causes.insert(0, "stacks of other threads (%d)" % account.stacks_unknown)
     if account.allocator == "mimalloc" and not account.item("interpreter_free").bytes:
         causes.insert(0, "what mimalloc keeps free")
+    if account.malloc_age is not None and account.malloc_age > _STALE:
+        text = "what was freed in malloc since it was asked (%s before)"
+        causes.insert(0, text % duration_text(account.malloc_age))
     if account.malloc_age is None:
         causes.insert(0, "what malloc keeps free (it was not asked)")
     return "It may be: %s." % ", ".join(causes)
@@ -360,5 +413,7 @@ _EXPLAIN: Dict[str, Callable[[Account, Verdict, PlacesOf, str], None]] = {
     "data": _data,
     "copied": _copied,
     "shared": _shared,
+    "stack": _stack,
+    "profiler": _profiler,
     "unexplained": _unexplained,
 }

@@ -9,17 +9,23 @@ Invariants: no line is wider than asked for; all text from the snapshot passes t
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+import os
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
+from ._columns import wrapped_lines
 from ._heap import NATIVE, UNKNOWN_FILE, Frame, Heap, frame_place, function_place
+from ._linetypes import types_words
 from ._native import NativeLines
 from ._paint import Paint
 from ._rows import Row
 from ._source import SourceLines
-from ._text import Glyphs, printable, shortened, width_of
+from ._text import Glyphs, fitted, printable, shortened, width_of
 
 _STACK_FRAMES_SHOWN = 30
 _PLACE_MIN = 24
+#: Narrower than this, lines have no types beside them.
+_TYPES_FROM_WIDTH = 60
+_TYPES_TITLE = "types"
 _FRAME_KEYS = ("lineno", "filename", "function", "traceback")
 
 #: For each key: what rows are by, one of them, and several.
@@ -47,6 +53,10 @@ _DOMAINS = {
 }
 
 
+#: Gives rows their `types`.
+LearnTypes = Callable[[Sequence[Row]], None]
+
+
 class Where:
     def __init__(
         self,
@@ -54,15 +64,24 @@ class Where:
         glyphs: Glyphs,
         native: Optional[NativeLines] = None,
         paint: Optional[Paint] = None,
+        learn_types: Optional[LearnTypes] = None,
     ) -> None:
         self.width = width
         self.glyphs = glyphs
         self.source = SourceLines()
         self.native = native or NativeLines()
         self.paint = paint or Paint()
+        self._learn_types = learn_types
+
+    def types_title(self, by: str, rows: Sequence[Row]) -> str:
+        """The title of the types at the right end of the lines below rows, if any are there."""
+        wanted = by == "lineno" and self.width >= _TYPES_FROM_WIDTH
+        return _TYPES_TITLE if wanted and any(r.types and r.types.totals for r in rows) else ""
 
     def learn(self, by: str, rows: Sequence[Row]) -> None:
-        """Look up all native frames that will be shown, at once."""
+        """Look up what the rows need that will be shown, at once: types, native frames."""
+        if self._learn_types and self.width >= _TYPES_FROM_WIDTH:
+            self._learn_types(rows)
         if not any(row.heap.has_native for row in rows):
             return
         shown: Dict[int, List[int]] = {}
@@ -76,19 +95,30 @@ class Where:
         for key, nodes in shown.items():
             self.native.learn(heaps[key], nodes)
 
-    def below(self, by: str, row: Row) -> Iterator[str]:
-        """What stands below a row: its function and source line, or its whole stack."""
+    def below(self, by: str, row: Row, of_bytes: bool = True) -> Iterator[str]:
+        """What stands below a row: its function and source line, or its whole stack.
+
+        At the right end the types of a line's objects; *of_bytes*: by their bytes, else blocks.
+        """
         if by == "lineno":
-            yield from self._details(row.heap, row.total.node, 4)
+            types = self._types(row, of_bytes)
+            room = self.width - 4 - (width_of(types) + 2 if types else 0)
+            lines = [(4, text) for text in self._texts(row.heap, row.total.node, room)]
+            if types:
+                first = lines[0][1] if lines else ""
+                gap = " " * (self.width - 4 - width_of(first) - width_of(types))
+                yield "    " + self._faint(first) + gap + self.paint(types, "kind")
+                lines = lines[1:]
+            yield from self._indented(lines)
             if row.native is not None:
-                place = printable("in " + row.heap.place(row.native))
-                yield "    " + self._faint(shortened(place, self.width - 4, self.glyphs))
+                place = fitted(printable(row.heap.place(row.native)), self.width - 7, self.glyphs)
+                yield "    " + self._faint("in " + place)
                 yield from self._details(row.heap, row.native, 6)
         elif by == "traceback":
             yield from self._stack(row)
 
     def changed(self) -> Iterator[str]:
-        """What to say of sources that are not shown."""
+        """What to say of sources, and of names and lines of native code, that are not shown."""
         if self.source.changed:
             yield ""
             yield shortened(
@@ -97,28 +127,46 @@ class Where:
                 self.width,
                 self.glyphs,
             )
+        if self.native.files.other_builds:
+            names = sorted({os.path.basename(one) for one in self.native.files.other_builds})
+            yield ""
+            yield from wrapped_lines(
+                "No names or lines are looked up for modules of which another build is there now, "
+                "or two were loaded: %s." % printable(", ".join(names)),
+                self.width,
+            )
+
+    def _types(self, row: Row, of_bytes: bool) -> str:
+        if row.types is None or self.width < _TYPES_FROM_WIDTH:
+            return ""
+        return types_words(row.types, of_bytes, self.glyphs)
 
     def _faint(self, text: str) -> str:
         return self.paint(text, "faint")
 
     def _details(self, heap: Heap, node: int, indent: int) -> Iterator[str]:
+        texts = self._texts(heap, node, self.width - indent)
+        yield from self._indented([(indent, text) for text in texts])
+
+    def _indented(self, lines: Sequence[Tuple[int, str]]) -> Iterator[str]:
+        for indent, text in lines:
+            yield " " * indent + self._faint(text)
+
+    def _texts(self, heap: Heap, node: int, room: int) -> List[str]:
         """A frame's function and source line; of a native frame also what was inlined into it."""
         frame = heap.frame(node)
-        room = self.width - indent
         texts = [self.named_source(heap, frame)]
         if frame[3] == NATIVE:
             texts = [
                 self._native_text(heap, frame, one, room) for one in self.native.of(heap, node)
             ]
-        for text in texts:
-            if text:
-                yield " " * indent + self._faint(shortened(text, room, self.glyphs))
+        return [shortened(text, room, self.glyphs) for text in texts if text]
 
     def _native_text(self, heap: Heap, frame: Frame, found: Tuple[str, str, int], room: int) -> str:
         """A source line of a native frame, or of what was inlined into it; its path gives way."""
         name, file, line = found
         own = name == "??" or name == frame[2] or frame[2].startswith((name + "(", name + "+0x"))
-        start = "" if own else printable(name) + ", "
+        start = "" if own else fitted(printable(name), room // 2, self.glyphs) + ", "
         source = self._source(heap, file, line)
         end = ": " + source if source else ""
         place = "%s:%d" % (printable(file), line)
@@ -142,7 +190,7 @@ class Where:
         for index, node in enumerate(nodes[:_STACK_FRAMES_SHOWN]):
             if index:
                 place = printable(row.heap.place(node))
-                yield "  " + shortened(place, self.width - 2, self.glyphs, left=True)
+                yield "  " + fitted(place, self.width - 2, self.glyphs)
             yield from self._details(row.heap, node, 6)
         more = len(nodes) - _STACK_FRAMES_SHOWN
         if more > 0:

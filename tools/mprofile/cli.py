@@ -15,6 +15,7 @@ from typing import IO, Iterable, NoReturn, Optional, Sequence
 from . import __version__
 from . import _exports as exports
 from . import _leaks as leaks
+from . import _sidebyside as sides
 from ._books import rss_lines
 from ._columns import wrapped_lines
 from ._diffreport import DiffReport
@@ -22,7 +23,7 @@ from ._format import MAJOR, MINOR, SnapshotError
 from ._headreport import HeadReport
 from ._html import check_page
 from ._leakreport import LeakReport
-from ._native import NativeLines, demangle
+from ._native import NativeLines, demangle, name_functions
 from ._paint import paint_for
 from ._progress import read_heaps
 from ._reading import Reading, make_reading
@@ -149,6 +150,11 @@ def _add_reports(parser: argparse.ArgumentParser) -> None:
         "process, what grew in each",
     )
     add("--tree", action="store_true", help="callers as a tree, the heaviest path open")
+    add(
+        "--side-by-side",
+        action="store_true",
+        help="a column for each of several processes, the heaviest first",
+    )
 
 
 def _add_exports(parser: argparse.ArgumentParser) -> None:
@@ -194,11 +200,14 @@ def _fail(status: int, text: str) -> int:
 def _check(options: argparse.Namespace, query: Query) -> None:
     """Refuse combinations that have no meaning, before anything is read."""
     query.check()
-    modes = [name for name in ("diff", "leaks", "tree", "rss") if getattr(options, name)]
+    names = ("diff", "leaks", "tree", "side-by-side", "rss")
+    modes = [name for name in names if getattr(options, name.replace("-", "_"))]
     if len(modes) > 1:
         raise UsageError("%s: expected one of them" % " and ".join("--" + name for name in modes))
     if options.leaks:
         leaks.check(query)
+    if options.side_by_side:
+        sides.check(query)
     if options.tree and (query.by != "lineno" or query.cumulative):
         raise UsageError("--tree goes without --by and --cumulative")
     if options.significant and not options.diff:
@@ -210,7 +219,7 @@ def _check(options: argparse.Namespace, query: Query) -> None:
         raise UsageError("--debug-dir %s: %s" % (options.debug_dir, wrong))
     if options.html is not None:
         check_page(query)
-    exports.check(options, bool(options.diff), options.leaks)
+    exports.check(options, bool(options.diff), options.leaks, options.side_by_side)
 
 
 def _main(options: argparse.Namespace) -> int:
@@ -227,22 +236,26 @@ def _main(options: argparse.Namespace) -> int:
         return _fail(EXIT_UNREADABLE, str(error))
     except OSError as error:
         return _fail(EXIT_UNREADABLE, "%s: %s" % (error.filename, error.strerror))
+    native = NativeLines(options.debug_dir and os.path.abspath(options.debug_dir))
+    name_functions(heaps, native.files)
     demangle(heaps)
     wanted = exports.chosen(options)
     glyphs = Glyphs() if wanted else glyphs_for(sys.stdout)
     reading = make_reading(query, sets, old, glyphs)
     reading.leaf_first, reading.leaks_wanted = options.leaf_first, options.leaks
-    reading.limit = options.limit or 0
+    reading.sides_wanted, reading.limit = options.side_by_side, options.limit or 0
     for one, path in wanted:
         wrong = exports.write(one.option, path, one.make(reading))
         if wrong:
             return _fail(EXIT_USAGE, wrong)
     if not wanted:
-        _report(options, reading, glyphs)
+        _report(options, reading, glyphs, native)
     return 0
 
 
-def _report(options: argparse.Namespace, reading: Reading, glyphs: Glyphs) -> None:
+def _report(
+    options: argparse.Namespace, reading: Reading, glyphs: Glyphs, native: NativeLines
+) -> None:
     """The head, and below it the report that is asked for, as text."""
     out = sys.stdout
     width, paint = stream_width(out), paint_for(out)
@@ -252,21 +265,26 @@ def _report(options: argparse.Namespace, reading: Reading, glyphs: Glyphs) -> No
         _print(out, wrapped_lines("note: " + printable(note), width))
     _print(out, [""])
     limit = _DEFAULT_LIMIT if options.limit is None else options.limit
-    native = NativeLines(options.debug_dir and os.path.abspath(options.debug_dir))
     if options.rss:
         lines = rss_lines(reading.books, width, glyphs)
     elif options.diff:
-        report = DiffReport(width, glyphs, native, paint)
+        report = DiffReport(width, glyphs, native, paint, reading.learn_types)
         found = reading.difference()
         lines = report.lines(found, reading.parts, reading.old, limit, options.significant)
     elif options.leaks and len(reading.sets) > 1:
-        lines = LeakReport(width, glyphs, native, paint).trend(reading.trend(), limit)
+        leaking = LeakReport(width, glyphs, native, paint, reading.learn_types)
+        lines = leaking.trend(reading.trend(), limit)
     elif options.leaks:
-        lines = LeakReport(width, glyphs, native, paint).lines(reading.leaks(), limit)
+        leaking = LeakReport(width, glyphs, native, paint, reading.learn_types)
+        lines = leaking.lines(reading.leaks(), limit)
     elif options.tree:
         lines = TreeReport(width, glyphs, paint).lines(reading.pairs, reading.query, options.limit)
+    elif options.side_by_side:
+        beside = sides.SideReport(width, glyphs, native, paint, reading.learn_types)
+        lines = beside.side_lines(reading.side_by_side(), limit)
     else:
-        lines = TableReport(width, glyphs, native, paint).lines(reading.result(), limit)
+        table = TableReport(width, glyphs, native, paint, reading.learn_types)
+        lines = table.lines(reading.result(), limit)
     _print(out, lines)
 
 

@@ -4,6 +4,7 @@
 
 const NATIVE = 0xffffffff;
 const UNKNOWN = "<unknown>";
+export const NAMELESS = "[code without a name]";
 const MACHINERY_FILES = /^<frozen (importlib|runpy|zipimport)|[/]importlib[/]__init__[.]py$|[/]runpy[.]py$/;
 // What an interpreter runs between two Python functions: evaluation, calls, builtins.
 const MACHINERY_CODE = /^(_?Py|_PyEval|cfunction_|vectorcall_|method_vectorcall|object_vacall|slot_tp_|builtin___|run_|pymain_|builtin_exec|type_call)/;
@@ -58,8 +59,8 @@ export class Frames {
 
   functionPlace(frame) {
     const { name, file, first, native } = this.of(frame);
-    if (file === UNKNOWN || (native && !name)) return this.place(frame);
-    return native ? `${name} (${base(file) || "?"})` : `${file}:${first} ${name}`;
+    if (file === UNKNOWN) return this.place(frame);
+    return native ? `${name || NAMELESS} (${base(file) || "?"})` : `${file}:${first} ${name}`;
   }
 
   // 1 for frames of importlib, and for what evaluates Python.

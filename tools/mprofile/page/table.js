@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
 // The table: the reader's own rows, by line, function, file, type or domain of what is in view.
 
-import { figure, shareText } from "./units.js";
-import { base } from "./frames.js";
+import { figure, fixed, shareText } from "./units.js";
+import { base, NAMELESS } from "./frames.js";
 
 const SHOWN = 60;
 const ROUGH = 0.25;
+// Per cent of a line that a type must have to be named beside it, and to be named without them.
+const WORTH_NAMING = 10;
+const NEARLY_ALL = 95;
+const NAMED = 2;
 
 // {rows: [{key, frames, …sums}], total}; inside: which stacks (null: all).
 export function groupRows(data, frames, weights, by, inside) {
@@ -25,7 +29,10 @@ export function groupRows(data, frames, weights, by, inside) {
     row.frames.add(data.col.stack_key[stack]);
   };
   if (by === "type") typeRows(data, weights, inside, take);
-  else stackRows(data, frames, weights, by, inside, take);
+  else {
+    const keyOf = stackRows(data, frames, weights, by, inside, take);
+    if (by === "lineno" && data.types && weights.value === "inuse") addTypes(data, weights, inside, (stack) => groups.get(keyOf(stack)));
+  }
   return { rows: [...groups.values()], total };
 }
 
@@ -78,6 +85,31 @@ function stackRows(data, frames, weights, by, inside, take) {
     take(key, stack, then, stack, "then");
     take(key, stack, growth, stack, "growth");
   }
+  return keyOf;
+}
+
+// Of each row, how much is alive of which type: row.types is a map from type to {bytes, blocks}.
+function addTypes(data, weights, inside, rowOf) {
+  const { col } = data;
+  for (let i = 0; i < col.row_stack.length; i += 1) {
+    const stack = col.row_stack[i];
+    if (!col.row_type[i] || (inside && !inside[stack]) || !(weights.sides(i) & 1)) continue;
+    const row = rowOf(stack);
+    if (!row) continue;
+    row.types = row.types || new Map();
+    const sum = row.types.get(col.row_type[i]) || { bytes: 0, blocks: 0 };
+    sum.bytes += col.row_bytes[i];
+    sum.blocks += col.row_blocks[i];
+    row.types.set(col.row_type[i], sum);
+  }
+}
+
+// "dict", "dict 80%, list 15%": as the reader says it beside a line.
+export function typesText(row, unit, strings) {
+  const shares = [...(row.types || [])].map(([type, sum]) => [(100 * sum[unit]) / row[unit], strings[type]]);
+  shares.sort((a, b) => b[0] - a[0] || (a[1] < b[1] ? -1 : 1));
+  const named = shares.slice(0, NAMED).filter(([share]) => share >= WORTH_NAMING);
+  return named.map(([share, name]) => (fixed(share, 0) >= NEARLY_ALL ? name : `${name} ${fixed(share, 0)}%`)).join(", ");
 }
 
 function typeRows(data, weights, inside, take) {
@@ -152,6 +184,8 @@ export class Table {
     if (data.diff) this.growthCells(tr, row);
     else if (value !== "peak") pair(row[other], row[`${other}Var`], other, " second");
     const place = cell("td", "place", "");
+    const types = typesText(row, unit, data.strings);
+    if (types) place.append(cell("span", "types", types));
     place.append(this.button(row), ...this.words(row).slice(1).filter(Boolean).map((text) => cell("span", "below", text)));
     tr.append(place);
     if (picked === row.key) tr.className = "picked";
@@ -187,7 +221,7 @@ export class Table {
     if (by === "domain") return [strings[row.key]];
     if (by === "filename") return [strings[row.key]];
     const one = frames.of(row.frame);
-    if (by === "function") return [one.name || frames.place(row.frame), `${one.native ? base(one.file) : `${one.file}:${one.first}`}`];
+    if (by === "function") return [one.name || (one.native ? NAMELESS : frames.place(row.frame)), `${one.native ? base(one.file) : `${one.file}:${one.first}`}`];
     return [frames.place(row.frame), one.file === "<unknown>" || one.native ? "" : [one.name, one.source].filter(Boolean).join(": ")];
   }
 }

@@ -38,19 +38,24 @@ function errorText(error, decimals) {
   return "0";
 }
 
+// What decides the unit and the digits: a value far below its error says nothing by its own.
+function known(value, error) {
+  return error > 10 * Math.abs(value) ? error : value;
+}
+
 // ["12.3 MiB", "0.4"]
 export function bytesAndError(value, error) {
-  const [scale, unit] = scaled(value, 1024, BYTES, 1024);
-  const decimals = digits(value / scale, scale === 1);
-  return [`${fixed(value / scale, decimals)} ${unit}`, errorText(error / scale, decimals)];
+  const [scale, unit] = scaled(known(value, error), 1024, BYTES, 1024);
+  const decimals = digits(known(value, error) / scale, scale === 1);
+  return [`${fixed(value / scale, value ? decimals : 0)} ${unit}`, errorText(error / scale, decimals)];
 }
 
 // ["12.3k", "0.4k"]
 export function countAndError(value, error) {
-  const [scale, unit] = scaled(value, 1000, COUNTS, 9999.5);
-  const decimals = digits(value / scale, scale === 1);
+  const [scale, unit] = scaled(known(value, error), 1000, COUNTS, 9999.5);
+  const decimals = digits(known(value, error) / scale, scale === 1);
   const text = errorText(error / scale, decimals);
-  return [fixed(value / scale, decimals) + unit, text === "0" ? text : text + unit];
+  return [value ? fixed(value / scale, decimals) + unit : "0", text === "0" ? text : text + unit];
 }
 
 export function figure(value, variance, unit) {
