@@ -113,7 +113,7 @@ def package() -> Path:
 
 
 def wheels(minor: str, *pins: str) -> Optional[Path]:
-    """A folder of packages for a version of Python (3.13t: free-threaded); made once, kept in the cache. None: they cannot be had."""
+    """A folder of packages for a version of Python (as 3.12, 3.13t); made once, kept in the cache. None: they cannot be had."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     root = Path(os.environ.get("MPROFILE_PROGRAMS") or os.path.join(cache, "mprofile", "programs"))
     where = root / ("%s-%s" % (minor, hashlib.sha256("\n".join(pins).encode()).hexdigest()[:12]))
@@ -123,7 +123,7 @@ def wheels(minor: str, *pins: str) -> Optional[Path]:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-compile",
            "--target", str(part), "--python-version", minor.rstrip("t"), "--only-binary=:all:", *pins]
     if minor.endswith("t"):
-        pip += ["--abi", "cp%s" % minor.replace(".", "")]
+        pip += ["--abi", "cp" + minor.replace(".", "")]
     if subprocess.run(pip, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode != 0:
         shutil.rmtree(part, ignore_errors=True)
         return None

@@ -169,9 +169,10 @@ def test_what_has_memory_leads_whatever_its_kind(python, run):
         libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
         zeros = libc.calloc(1, 400_000_000)
         private = mmap.mmap(-1, 100 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON)  # @private
-        private[:] = b"x" * (100 << 20)
+        fill = lambda where, size: ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(where)), 1, size)
+        fill(private, 100 << 20)  # a copy that is freed would stay in mimalloc, and lead as much
         shared = mmap.mmap(-1, 60 << 20)
-        shared[:40 << 20] = b"y" * (40 << 20)
+        fill(shared, 40 << 20)
         pieces = mmap.mmap(-1, 200 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON)  # @pieces
         base = ctypes.addressof(ctypes.c_char.from_buffer(pieces))
         for at in range(0, 160 << 20, 2 << 20):
