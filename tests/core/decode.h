@@ -252,10 +252,11 @@ static inline void decode_resident(struct decoded *d, struct decode_cursor *c)
     assert_int_equal(decode_u32(c), 0);
     assert_true(count > 0 && d->resident_count + count <= 64);
     for (int column = 0; column < 4; column++) {
-        const uint64_t *values = decode_wide(c, count);
+        uint64_t *values = decode_wide(c, count);
         for (uint32_t i = 0; i < count; i++) {
             d->resident[d->resident_count + i][column] = values[i];
         }
+        free(values);
     }
     d->resident_count += count;
 }
