@@ -84,6 +84,8 @@ def table_of(counts: Counts, python: Interpreter, under: list[str], workloads: l
             row.append(shown)
         if any(cell != "–" for cell in row[1:]):
             rows.append(row)
+    if not rows:
+        return ""  # nothing was counted
     return "CPython %s\n\n%s" % (python.name, results.table(["", *(LOOPS[one].title for one in workloads)], rows))
 
 
@@ -106,6 +108,7 @@ def main() -> int:
     with ThreadPoolExecutor(args.jobs) as pool:
         list(pool.map(counts.count, jobs))
     tables = [table_of(counts, python, under, workloads) for python in pythons]
+    tables = [one for one in tables if one]
     note = "Instructions relative to no profiler, whose own are those of one loop."
     results.show("instructions", "\n\n".join([note, *tables, results.footer(packages.versions())]), args.write)
     return 0
