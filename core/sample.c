@@ -262,8 +262,11 @@ static struct {
 static struct mp_worth worth_locked(const struct mp_live_row *row)
 {
     uint64_t rate = mp_profile.rates[row->rate];
+    if (rate <= 1) {
+        return mp_worth_of(row->size, rate); /* nothing to compute */
+    }
     uint32_t slot = (uint32_t)(mp_hash_u64(row->size) & (WORTHS - 1));
-    if (worths[slot].size != row->size || worths[slot].rate != rate || rate == 0) {
+    if (worths[slot].size != row->size || worths[slot].rate != rate) {
         worths[slot].size = row->size;
         worths[slot].rate = rate;
         worths[slot].worth = mp_worth_of(row->size, rate);
