@@ -119,7 +119,6 @@ sys.stdin.readline()
     assert program.finish() == 0 and program.stderr == ""
 
 
-@pytest.mark.few
 OTHER_SIGNALS = """\
 import signal, sys
 print(signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL, signal.getsignal(signal.SIGTERM) is signal.SIG_DFL,
@@ -130,6 +129,7 @@ sys.stdin.readline()
 """
 
 
+@pytest.mark.few
 def test_other_signals_are_untouched(python, run):
     """As without us: SIGINT is ignored where the tests run in the background."""
     bare = subprocess.run([python.path, "-c", OTHER_SIGNALS], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
