@@ -40,7 +40,7 @@ struct iovec_raw {
 
 struct type {
     uint64_t address; /* 0: the slot is free */
-    uint64_t basic_size;
+    uint64_t least_size; /* of its objects */
     uint32_t name; /* string; 0: no type */
     uint32_t pre;  /* bytes before its objects */
 };
@@ -133,6 +133,24 @@ static struct type *slot_of(uint64_t address)
     return &cache[mp_hash_u64(address) % CACHE_SIZE];
 }
 
+static bool is_name(const char *text, uint32_t length, const char *name)
+{
+    return length == strlen(name) && memcmp(text, name, length) == 0;
+}
+
+/* The least that an object of the type takes, where CPython makes it shorter than the type says: a str has its characters right behind
+ * the short form of its head (length, hash, state), and a time of no zone has no room for one. */
+static uint64_t least_size(uint64_t address, const struct type_head *head, const char *name, uint32_t length)
+{
+    if (address == (uint64_t)(uintptr_t)mp_py.str_type) {
+        return type_field + 8u + 3 * 8 + 1;
+    }
+    if (is_name(name, length, "datetime.datetime") || is_name(name, length, "datetime.time")) {
+        return head->basic_size - 8;
+    }
+    return head->basic_size;
+}
+
 static struct type *look_up(uint64_t address)
 {
     struct type *slot = slot_of(address);
@@ -148,7 +166,7 @@ static struct type *look_up(uint64_t address)
     uint32_t length = read_name(head.name, text);
     int64_t name = length > 0 ? mp_strtab_intern(&mp_profile.strings, text, length) : 0;
     slot->name = name > 0 ? (uint32_t)name : 0;
-    slot->basic_size = head.basic_size;
+    slot->least_size = least_size(address, &head, text, length);
     slot->pre = pre_of(head.flags);
     return slot;
 }
@@ -180,7 +198,7 @@ static uint64_t type_at(const char *head, uint32_t length, uint32_t pre)
 
 static bool fits(const struct type *type, uint32_t pre, uint64_t size)
 {
-    return type->name != 0 && type->pre == pre && pre + type->basic_size <= size;
+    return type->name != 0 && type->pre == pre && pre + type->least_size <= size;
 }
 
 /* head: the first bytes of a block. Types that were seen before come first: to find out that a word is none costs calls. */

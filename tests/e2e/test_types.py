@@ -10,7 +10,7 @@ from harness import reader
 
 N = 3000
 KINDS = """\
-import os, signal, sys
+import datetime, os, signal, sys
 
 N = 3000
 
@@ -45,10 +45,12 @@ class Umlaut\\u00e4\\u65e5:
 def make(n):
     return [Plain(n), Slots(), SlotsAndWeak(), WithMeta(), MyInt(10**10 + n), MyDict(x=n), MyTuple((n, n)),
             Umlaut\\u00e4\\u65e5(), {n}, (lambda: n), bytearray(100), range(n), iter([n]), object(), memoryview(b"x"),
-            complex(n), slice(n), ValueError(n)]
+            complex(n), slice(n), ValueError(n), datetime.datetime(2000, 1, 1, microsecond=n), datetime.time(1, microsecond=n),
+            datetime.datetime(2000, 1, 1, microsecond=n, tzinfo=datetime.timezone.utc)]
 
 import functools, collections, threading
 kept = [make(n) for n in range(N)]
+texts = [(str(10**6 + n), "x%019d" % n, "\\u00e9%06d" % n, "\\u65e5%06d" % n) for n in range(N)]
 kept += [[functools.partial(int), collections.deque(maxlen=1), threading.Lock()] for n in range(N)]
 print("ready", flush=True)
 sys.stdin.read()
@@ -73,6 +75,9 @@ def test_every_kind_of_object(python, run):
         assert N <= rows[name]["blocks"] <= N + 120, name
     for name in AT_LEAST:
         assert rows[name]["blocks"] >= N, name
+    # Objects that are shorter than their type says: short strings in each width, times of no zone.
+    assert rows["str"]["blocks"] >= 4 * N
+    assert N <= rows["datetime.time"]["blocks"] <= N + 120 and 2 * N <= rows["datetime.datetime"]["blocks"] <= 2 * N + 120
     assert all(name.isprintable() for name in rows)
 
 
