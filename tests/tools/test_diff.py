@@ -64,6 +64,17 @@ def test_strangers_are_independent(tmp_path: Any) -> None:
     assert "nothing in common" in " ".join(text.split())
 
 
+def test_what_went_is_called_as_it_was(tmp_path: Any) -> None:
+    """A line that had far more than it has is named by the function that had it."""
+    old, new = Program(0), Program(0, time="1700000090.000000000")
+    old.block(7_000_000, [("grow.py", 4, "shrink", 1)], address=1)
+    for program in (old, new):
+        program.block(152, [("grow.py", 4, "<module>", 1)], address=2)
+    paths = [save(tmp_path / "old.bin", old.bytes()), save(tmp_path / "new.bin", new.bytes())]
+    (row,) = rows(paths[1], paths[0])
+    assert row["change"]["bytes"] == -7_000_000 and row["function"] == "shrink"
+
+
 def test_nothing_changed(tmp_path: Any) -> None:
     old, _ = pair(tmp_path)
     for row in rows(old, old):

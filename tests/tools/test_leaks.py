@@ -40,6 +40,32 @@ def test_each_way_has_its_word(tmp_path: Any) -> None:
     assert "ways.py:30" not in shown and "left out: " in shown
 
 
+def test_what_replaces_old_by_new_looks_like_a_leak_and_is_said_to(tmp_path: Any) -> None:
+    """A full cache whose blocks are replaced at random: what is alive is of all ages."""
+    rng = random.Random(3)
+    program = Program(0, clock_ms=HOUR)
+    times = [0] * 400 + sorted(rng.randrange(HOUR) for _ in range(600))
+    slots = list(range(400)) + [rng.randrange(400) for _ in range(600)]
+    last = dict(zip(slots, range(1000)))
+    for number, (time, slot) in enumerate(zip(times, slots)):
+        program.block(1000, [LOAD, MAIN], time=time, address=number + 1, live=last[slot] == number)
+    path = save(tmp_path / "a.bin", program.bytes())
+    assert list(kinds(path).values()) == ["grows"]
+    text = " ".join(read(path, "--leaks")[1].split())
+    assert "(40% of what it allocated is alive: what replaces old by new looks so, too)" in text
+    assert "looks so, too" not in read(save(tmp_path / "b.bin", leaky().bytes()), "--leaks")[1]
+
+
+def test_processes_of_different_ages_have_tenths_of_their_own(tmp_path: Any) -> None:
+    old, young = Program(0, clock_ms=HOUR), Program(0, uid="00000000000000c2", clock_ms=60_000)
+    for number, program in enumerate((old, young)):
+        program.block(1000, [LOAD, MAIN], time=10, address=number + 1)
+    paths = [save(tmp_path / "a.bin", old.bytes()), save(tmp_path / "b.bin", young.bytes())]
+    text = " ".join(read(*paths, "--leaks")[1].split())
+    assert "older than a tenth of its process's run (6.0 s to 6 min 0 s)" in text
+    assert "as in these 1 min 0 s to 1 h 0 min is a guess" in text
+
+
 @pytest.mark.parametrize("by", ["filename", "function", "traceback", "thread", "domain", "process"])
 def test_every_key(tmp_path: Any, by: str) -> None:
     path = save(tmp_path / "a.bin", leaky().bytes())

@@ -166,3 +166,10 @@ def test_a_type_that_is_no_string(tmp_path: Any) -> None:
         Snapshot.load(str(path))
     salvaged = Snapshot.load(str(path), salvage=True)
     assert [trace.type_name for trace in salvaged.traces[:4]] == ["dict", "MyModel", None, None]
+
+
+def test_a_snapshot_without_samples_has_no_types_to_miss(tmp_path: Any) -> None:
+    empty = save(tmp_path / "a.bin", Program(0).bytes())
+    status, out, err = read("--by", "type", empty)
+    assert (status, err) == (0, "") and "Nothing to show" in out
+    assert read("--by", "type", save(tmp_path / "b.bin", typed().bytes()), empty)[0] == 0

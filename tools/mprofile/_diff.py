@@ -33,6 +33,8 @@ from ._weights import standard_error
 NOISE = 2.0
 #: Sums of the same numbers in another order differ by less than this part of them.
 _SAME = 1e-9
+#: A line that had so many times more than it has is shown as it was.
+_MOSTLY = 2.0
 
 
 @dataclass
@@ -218,6 +220,8 @@ class _Changes:
                     known.now = (known.now[0] + figures[0], known.now[1] + figures[1])
                 else:
                     known.before = (known.before[0] + figures[0], known.before[1] + figures[1])
+                    if figures[0] > _MOSTLY * known.now[0]:
+                        known.row = row  # what is left does not say what went
                 _add(known.change, row.total, sign, 1)
             _add(self.total, result.selected, sign, 1)
 

@@ -21,7 +21,15 @@ from ._weights import standard_error
 from ._where import BY_WORDS, LearnTypes, Where, from_left, place_of
 
 _STEPS_SHOWN = 4
+#: A leak keeps so much of what it allocates, or more than a leak goes through the line.
+_NEARLY_ALL = 0.9
 _STYLES = {GROWS: "alarm", LATE: "alarm"}
+
+
+def _span(shortest: float, longest: float) -> str:
+    """'7.2 s', or '0.6 s to 7.2 s' of processes of different ages."""
+    first, last = duration_text(shortest), duration_text(longest)
+    return last if first == last else "%s to %s" % (first, last)
 
 
 class LeakReport:
@@ -42,16 +50,21 @@ class LeakReport:
 
     def lines(self, leaks: Leaks, limit: int) -> Iterator[str]:
         query = leaks.query
-        tenth = duration_text(leaks.seconds / WINDOWS)
+        tenth = _span(leaks.shortest / WINDOWS, leaks.seconds / WINDOWS)
         kept = [row for row in leaks.rows if row.kind != YOUNG]
         shown = kept[:limit] if limit else kept
         yield from self._wrapped(
-            "%s alive and older than a tenth of the run (%s), %s; what grows is first. Growth an "
+            "%s alive and older than a tenth of %s (%s), %s; what grows is first. Growth an "
             "hour is of what stayed between the first tenth and the last; ages are drawn from the "
             "start of the run to now."
-            % ("Bytes" if query.ranks_bytes else "Blocks", tenth, BY_WORDS[query.by][0])
+            % (
+                "Bytes" if query.ranks_bytes else "Blocks",
+                "the run" if tenth == duration_text(leaks.seconds / WINDOWS) else "its process's run",
+                tenth,
+                BY_WORDS[query.by][0],
+            )
         )
-        yield from self._sure(leaks.exact, leaks.seconds)
+        yield from self._sure(leaks.exact, _span(leaks.shortest, leaks.seconds))
         yield ""
         if not shown:
             yield "Nothing is older than %s." % tenth
@@ -69,11 +82,11 @@ class LeakReport:
         yield from self._rest(leaks, kept, len(shown))
         yield from self.where.changed()
 
-    def _sure(self, exact: bool, seconds: float) -> Iterator[str]:
+    def _sure(self, exact: bool, seconds: str) -> Iterator[str]:
         words = EXACT
         if not exact:
             words = "%s is one standard error, of the sampling." % self.glyphs.plus_minus
-        guess = " That it goes on as in these %s is a guess." % duration_text(seconds)
+        guess = " That it goes on as in these %s is a guess." % seconds
         yield from self._wrapped(words + guess)
 
     def _figure(self, of_bytes: bool, value: float, error: float) -> Tuple[str, str]:
@@ -114,7 +127,13 @@ class LeakReport:
         tenth = leaks.seconds / WINDOWS
         since = duration_text(tenth * (WINDOWS - row.since))
         if row.kind == GROWS:
-            return "grows: some of it stays in all parts of the run"
+            text = "grows: some of it stays in all parts of the run"
+            if row.kept is None or row.kept >= _NEARLY_ALL:
+                return text
+            return (
+                text + " (%.0f%% of what it allocated is alive: what replaces old by new looks so, too)"
+                % (100 * row.kept)
+            )
         if row.kind == LATE:
             text = "grows since about %s ago" % since
             return text + (", or keeps nothing longer" if row.kept is None else "")

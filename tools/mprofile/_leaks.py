@@ -70,8 +70,9 @@ class Leaks:
     query: Query
     rows: List[LeakRow]
     exact: bool
-    #: The longest run of the processes, in seconds.
+    #: The longest run of the processes, and the shortest, in seconds: tenths are each one's own.
     seconds: float
+    shortest: float
 
 
 def check(query: Query) -> None:
@@ -86,7 +87,8 @@ def find_leaks(heaps: Sequence[Heap], query: Query, exact: bool) -> Leaks:
     judged = [_judge(aged, query, allocated.get(aged.row.key)) for aged in rows]
     judged.sort(key=_order)
     runs = [run_ms(heap) for heap in heaps]
-    return Leaks(query, judged, exact, max(end - begin for begin, end in runs) / 1000)
+    lengths = [(end - begin) / 1000 for begin, end in runs]
+    return Leaks(query, judged, exact, max(lengths), min(lengths))
 
 
 def _allocated(heaps: Sequence[Heap], query: Query, stacks: StackIds) -> Dict[Hashable, float]:

@@ -76,7 +76,7 @@ class Query:
 
     def check_heaps(self, heaps: Sequence[Heap]) -> None:
         for heap in heaps:
-            if self.by == "type" and not heap.has_types:
+            if self.by == "type" and len(heap.live) and not heap.has_types:
                 raise UsageError("--by type: %s records no types" % os.path.basename(heap.path))
 
 

@@ -146,12 +146,13 @@ export class Table {
   render() {
     const { data, by, rows, unit, order, search } = this.view;
     const growth = (row) => (unit === "bytes" ? row.bytes - row.thenBytes : row.blocks - row.thenBlocks);
-    const rank = data.diff && order === "growth" ? (row) => growth(row) : (row) => row[unit];
+    const rank = data.diff && order === "growth" ? (row) => Math.abs(growth(row)) : (row) => row[unit];
     let chosen = rows.filter((row) => row.bytes || row.blocks || data.diff);
     if (search) chosen = chosen.filter((row) => this.words(row).join(" ").toLowerCase().includes(search.toLowerCase()));
     chosen.sort((a, b) => rank(b) - rank(a) || (a.key < b.key ? -1 : 1));
     this.chosen = chosen;
     this.head.replaceChildren(...this.titles(by));
+    this.head.closest("table").classList.toggle("diff", Boolean(data.diff));
     this.body.replaceChildren(...chosen.slice(0, this.limit).map((row) => this.line(row)));
     const rest = chosen.length - this.limit;
     this.more.hidden = rest <= 0;
