@@ -128,6 +128,33 @@ static uint32_t read_name(const char *address, char *ret_text)
     return length > 0 ? length - 1 : 0;
 }
 
+static bool is_between(char c, unsigned low, unsigned high)
+{
+    return (unsigned char)c >= low && (unsigned char)c <= high;
+}
+
+/* Whether it is UTF-8 without control characters. A name whose type has just died may be anything by now. */
+static bool is_text(const char *text, uint32_t length)
+{
+    for (uint32_t i = 0; i < length;) {
+        unsigned c = (unsigned char)text[i++];
+        uint32_t more = c < 0x80 ? 0 : c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
+        if (c < 0x20 || c == 0x7F || (c >= 0x80 && c < 0xC2) || c > 0xF4 || more > length - i) {
+            return false;
+        }
+        if ((c == 0xE0 && !is_between(text[i], 0xA0, 0xBF)) || (c == 0xF0 && !is_between(text[i], 0x90, 0xBF)) ||
+            (c == 0xF4 && !is_between(text[i], 0x80, 0x8F))) {
+            return false;
+        }
+        for (; more > 0; more--) {
+            if (!is_between(text[i++], 0x80, 0xBF)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static struct type *slot_of(uint64_t address)
 {
     return &cache[mp_hash_u64(address) % CACHE_SIZE];
@@ -164,7 +191,7 @@ static struct type *look_up(uint64_t address)
     }
     char text[NAME_MAX];
     uint32_t length = read_name(head.name, text);
-    int64_t name = length > 0 ? mp_strtab_intern(&mp_profile.strings, text, length) : 0;
+    int64_t name = length > 0 && is_text(text, length) ? mp_strtab_intern(&mp_profile.strings, text, length) : 0;
     slot->name = name > 0 ? (uint32_t)name : 0;
     slot->least_size = least_size(address, &head, text, length);
     slot->pre = pre_of(head.flags);

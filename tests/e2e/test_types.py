@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 
-from harness import reader
+from harness import RawFile, reader
 
 N = 3000
 KINDS = """\
@@ -99,6 +99,33 @@ sys.stdin.read()
     assert abs(row["blocks"] - 200000) < 5 * row["blocks_error"] < 100000
     table = reader("--by", "type", "--limit", "3", program.path()).stdout
     assert "by the type of the object" in table and "Node" in table
+
+
+GARBAGE = """\
+import ctypes, sys
+names = [b"\\xb0[\\xeb\\x8d\\xae\\x7f", b"caf\\xe9", b"\\xe0\\x80\\x80", b"\\xf4\\x90\\x80\\x80", b"a\\nb", b"\\xc3", b"", b"fine \\xc3\\xa4\\xf0\\x9f\\x90\\x8d"]
+kept, buffers = [], [ctypes.create_string_buffer(name) for name in names]
+for buffer in buffers:
+    kind = type("Kind", (), {"__slots__": ()})
+    kept.append([kind() for _ in range(1000)])
+    at = id(kind) + object.__basicsize__ + 8  # tp_name
+    ctypes.c_void_p.from_address(at).value = ctypes.addressof(buffer)
+print("ready", flush=True)
+sys.stdin.read()
+import os
+os._exit(0)
+"""
+
+
+def test_names_that_are_no_text(python, run):
+    """What a dead type's name was may be anything: no snapshot has it, and none is damaged."""
+    program = run(python, GARBAGE, env={"MPROFILERATE": "1"})
+    program.ready()
+    path = program.dump()
+    RawFile(path)  # which decodes each string
+    rows = by_type(path)
+    assert rows["fine \u00e4\U0001f40d"]["blocks"] == 1000
+    assert all(name.isprintable() for name in rows) and rows["[obj]"]["blocks"] >= 7000
 
 
 STORM = """\
