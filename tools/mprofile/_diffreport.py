@@ -13,12 +13,10 @@ from ._columns import Column, Layout, wrapped_lines
 from ._diff import NOISE, Difference, DiffRow
 from ._heap import Heap
 from ._merge import moment
-from ._native import NativeLines
-from ._paint import Paint
 from ._report import EXACT
-from ._text import Glyphs, printable
+from ._text import printable
 from ._units import bytes_and_error, count_and_error, duration_text
-from ._where import BY_WORDS, LearnTypes, Where, from_left, place_of
+from ._where import BY_WORDS, PlacesReport, from_left, place_of
 
 _WHAT = {
     "inuse_bytes": "Change of the bytes alive",
@@ -30,20 +28,7 @@ _WHAT = {
 _NOISE_MARK = "~"
 
 
-class DiffReport:
-    def __init__(
-        self,
-        width: int,
-        glyphs: Glyphs,
-        native: Optional[NativeLines] = None,
-        paint: Optional[Paint] = None,
-        learn_types: Optional[LearnTypes] = None,
-    ) -> None:
-        self.width = width
-        self.glyphs = glyphs
-        self.paint = paint or Paint()
-        self.where = Where(width, glyphs, native, self.paint, learn_types)
-
+class DiffReport(PlacesReport):
     def lines(
         self,
         difference: Difference,

@@ -6,19 +6,17 @@ Invariants: no line is wider than asked for; each row says in words why it stand
 
 from __future__ import annotations
 
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import Iterator, List, Sequence, Tuple
 
 from ._ages import WINDOWS
 from ._columns import Column, Layout, wrapped_lines
 from ._leaks import GROWS, LATE, OLD, STOPPED, TURNS_OVER, YOUNG, LeakRow, Leaks
-from ._native import NativeLines
-from ._paint import Paint, levels
+from ._paint import levels
 from ._report import EXACT
-from ._text import Glyphs
 from ._trend import Trend, TrendRow
 from ._units import bytes_and_error, bytes_text, count_and_error, duration_text
 from ._weights import standard_error
-from ._where import BY_WORDS, LearnTypes, Where, from_left, place_of
+from ._where import BY_WORDS, PlacesReport, from_left, place_of
 
 _STEPS_SHOWN = 4
 #: A leak keeps so much of what it allocates, or more than a leak goes through the line.
@@ -32,20 +30,7 @@ def _span(shortest: float, longest: float) -> str:
     return last if first == last else "%s to %s" % (first, last)
 
 
-class LeakReport:
-    def __init__(
-        self,
-        width: int,
-        glyphs: Glyphs,
-        native: Optional[NativeLines] = None,
-        paint: Optional[Paint] = None,
-        learn_types: Optional[LearnTypes] = None,
-    ) -> None:
-        self.width = width
-        self.glyphs = glyphs
-        self.paint = paint or Paint()
-        self.where = Where(width, glyphs, native, self.paint, learn_types)
-
+class LeakReport(PlacesReport):
     # From the ages in one snapshot.
 
     def lines(self, leaks: Leaks, limit: int) -> Iterator[str]:

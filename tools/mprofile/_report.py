@@ -6,16 +6,14 @@ Invariants: no line is wider than asked for; all text from the snapshot passes t
 
 from __future__ import annotations
 
-from typing import Iterator, List, Optional
+from typing import Iterator, List
 
 from ._columns import Column, Layout, wrapped_lines
-from ._native import NativeLines
-from ._paint import Paint, bar
+from ._paint import bar
 from ._rows import Result, Row, figures
-from ._text import Glyphs
 from ._units import bytes_and_error, count_and_error, share_text
 from ._weights import standard_error
-from ._where import BY_WORDS, LearnTypes, Where, from_left, place_of
+from ._where import BY_WORDS, PlacesReport, from_left, place_of
 
 _SAMPLES_FROM_WIDTH = 100
 #: Relative error of about 16 samples of small blocks.
@@ -38,20 +36,7 @@ SURE = (
 EXACT = "Every allocation was recorded: the figures are exact."
 
 
-class TableReport:
-    def __init__(
-        self,
-        width: int,
-        glyphs: Glyphs,
-        native: Optional[NativeLines] = None,
-        paint: Optional[Paint] = None,
-        learn_types: Optional[LearnTypes] = None,
-    ) -> None:
-        self.width = width
-        self.glyphs = glyphs
-        self.paint = paint or Paint()
-        self.where = Where(width, glyphs, native, self.paint, learn_types)
-
+class TableReport(PlacesReport):
     def lines(self, result: Result, limit: int) -> Iterator[str]:
         rows = result.rows[:limit] if limit else result.rows
         by = result.query.by

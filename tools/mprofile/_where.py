@@ -235,3 +235,20 @@ def _generation_place(labels: Dict[str, object]) -> str:
     if labels["inherited"]:
         return "pid %s: inherited from pid %s" % (own, labels["allocated_in_pid"])
     return "pid %s: its own" % own
+
+
+class PlacesReport:
+    """A report whose rows are places: how wide it is, and what its lines need."""
+
+    def __init__(
+        self,
+        width: int,
+        glyphs: Glyphs,
+        native: Optional[NativeLines] = None,
+        paint: Optional[Paint] = None,
+        learn_types: Optional[LearnTypes] = None,
+    ) -> None:
+        self.width = width
+        self.glyphs = glyphs
+        self.paint = paint or Paint()
+        self.where = Where(width, glyphs, native, self.paint, learn_types)
