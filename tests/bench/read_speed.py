@@ -138,9 +138,7 @@ def main() -> None:
     title = "%d samples at rate %d, %.0f MiB" % (samples, rate, size)
     text = results.table([title, "wall time", "processor time", "highest resident size"], rows)
     foot = results.footer("read by Python %s" % sys.version.split()[0])
-    results.show("reading", "%s
-
-%s" % (text, foot), "--write" in sys.argv)
+    results.show("reading", "%s\n\n%s" % (text, foot), "--write" in sys.argv)
 
 
 if __name__ == "__main__":
