@@ -14,13 +14,16 @@ Invariants: a live sample is counted in one class; the weights are `_weights.py`
 from __future__ import annotations
 
 from collections import Counter
-from typing import Dict, Mapping, Tuple
+from typing import TYPE_CHECKING, Dict, Mapping, Tuple
 
 from ._heap import Heap
 from ._kernel import Kernel
 from ._resident import BIG_MIN, large_blocks
 from ._sums import Sums
 from ._weights import WeightCache
+
+if TYPE_CHECKING:
+    from ._heap import Ints
 
 _CHUNK = 1 << 16
 #: pymalloc serves requests of up to so many bytes, debug hooks' own included.
@@ -146,8 +149,10 @@ def measure(heap: Heap) -> Usage:
     live = heap.live
     for start in range(0, len(live), _CHUNK):
         end = start + _CHUNK
-        sizes = live.size[start:end]
-        meter.small(Counter(zip(live.site[start:end], sizes, live.rate[start:end])))
+        sites, sizes, rates = live.site[start:end], live.size[start:end], live.rate[start:end]
+        domains = map(heap.sites.domain.__getitem__, sites)
+        meter.small(Counter(zip(domains, sizes, rates)))
+        meter.footprints(sites, sizes, rates)
     for row, private, shared, unknown in large_blocks(heap):
         size, address = live.size[row], live.address[row]
         alone = size >= _MAPPED_MIN and address % _PAGE == _MAPPED_AT
@@ -162,7 +167,8 @@ class _Meter:
         self.usage = Usage()
         sites = len(heap.sites.node)
         self.usage.private, self.usage.shared = Sums(sites), Sums(sites)
-        self.names = [heap.domain_names[domain] for domain in heap.sites.domain]
+        self.names, self.domain = heap.domain_names, heap.sites.domain
+        self.footprint: Dict[Tuple[int, int, int], Tuple[float, float]] = {}
         self.weights = [WeightCache(rate) for rate in heap.rates]
         self.allocator, self.pool = allocator_of(heap), pool_bytes(heap)
         alloc = heap.head.text("python.alloc") or ""
@@ -171,12 +177,15 @@ class _Meter:
         self.unhooked = heap.head.text("python.free") == "unhooked"
 
     def small(self, rows: Mapping[Tuple[int, int, int], int]) -> None:
-        """Samples by (site, size, rate); large ones among them are passed over."""
-        for (site, size, rate), times in rows.items():
+        """Samples by (domain, size, rate); large ones among them are passed over."""
+        self.footprint.clear()
+        for (domain, size, rate), times in rows.items():
             if size >= BIG_MIN:
+                self.footprint[domain, size, rate] = (0.0, 0.0)
                 continue
             w, ws, v, vs = self.weights[rate][size]
-            one, served, taken = self._class_of(site, size)
+            one, served, taken = self._class_of(domain, size)
+            self.footprint[domain, size, rate] = (w * taken, v * taken**2)
             one.bytes += times * ws
             one.bytes_var += times * vs
             one.resident_var += times * vs
@@ -189,7 +198,15 @@ class _Meter:
                 one.taken -= times * taken
                 octets, chunks = self.usage.rounded
                 self.usage.rounded = (octets + times * size, chunks + times * _ROUNDED_CHUNK)
-            self._footprint(self.usage.private, site, times * w * taken, times * v * taken**2)
+
+    def footprints(self, sites: Ints, sizes: Ints, rates: Ints) -> None:
+        """The same samples, each to its site."""
+        octets, variances = self.usage.private.bytes, self.usage.private.bytes_var
+        domain, footprint = self.domain, self.footprint
+        for site, size, rate in zip(sites, sizes, rates):
+            more, variance = footprint[domain[site], size, rate]
+            octets[site] += more
+            variances[site] += variance
 
     def large(
         self,
@@ -202,7 +219,7 @@ class _Meter:
         alone: bool,
     ) -> None:
         w, ws, v, vs = self.weights[rate][size]
-        one, served, taken = self._class_of(site, size)
+        one, served, taken = self._class_of(self.domain[site], size)
         one.bytes += ws
         one.bytes_var += vs
         one.resident_var += v * private**2
@@ -215,9 +232,9 @@ class _Meter:
         self._footprint(self.usage.private, site, w * private, v * private**2)
         self._footprint(self.usage.shared, site, w * shared, v * shared**2)
 
-    def _class_of(self, site: int, size: int) -> Tuple[Sum, str, float]:
+    def _class_of(self, domain: int, size: int) -> Tuple[Sum, str, float]:
         """Its class, who serves it, and how much its allocator takes for it."""
-        name = self.names[site]
+        name = self.names[domain]
         python = name in PYTHON_DOMAINS
         more = size + self.debug if python else size
         served, taken = MALLOC, float(malloc_chunk(more))
