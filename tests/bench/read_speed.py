@@ -111,7 +111,7 @@ def read(path: str, options: "list[str]") -> "list[str]":
     process.returncode = status
     assert status == 0, status
     row = [
-        " ".join(options) or "--by lineno",
+        " ".join(options).replace(path, "OLD") or "--by lineno",
         "%.2f s" % (time.perf_counter() - start),
         "%.2f s" % (usage.ru_utime + usage.ru_stime),
         "%.0f MiB" % (usage.ru_maxrss / 1024),
