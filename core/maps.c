@@ -86,3 +86,18 @@ bool mp_maps_next(struct mp_maps *maps, struct mp_mapping *ret)
     }
     return true;
 }
+
+bool mp_maps_find(struct mp_maps *maps, uint64_t address, struct mp_mapping *ret, char *ret_name, uint32_t name_size)
+{
+    if (!mp_maps_open(maps)) {
+        return false;
+    }
+    maps->name = ret_name;
+    maps->name_size = name_size;
+    bool found = false;
+    while (!found && mp_maps_next(maps, ret)) {
+        found = address >= ret->start && address < ret->end;
+    }
+    mp_maps_close(maps);
+    return found;
+}

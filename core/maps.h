@@ -35,5 +35,7 @@ bool mp_maps_open(struct mp_maps *maps);
 /* False at the end. */
 bool mp_maps_next(struct mp_maps *maps, struct mp_mapping *ret);
 void mp_maps_close(struct mp_maps *maps);
+/* The one that has the address, and its name, cut where it is too long. False: none has it, or they are not told. */
+bool mp_maps_find(struct mp_maps *maps, uint64_t address, struct mp_mapping *ret, char *ret_name, uint32_t name_size);
 
 #endif

@@ -72,3 +72,9 @@ bool mp_resident_ask(uint64_t low, uint64_t high, struct mp_resident *ret)
     }
     return true;
 }
+
+uint64_t mp_resident_bytes(uint64_t low, uint64_t high)
+{
+    struct mp_resident found;
+    return mp_resident_ask(low, high, &found) ? found.own + found.copied : 0;
+}

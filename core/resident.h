@@ -18,13 +18,15 @@ struct mp_resident {
     uint64_t shared; /* of shared mappings and files */
 };
 
-/* So many pages are asked for between begin and end, 32 GiB: a second at most. */
-#define MP_RESIDENT_PAGES ((uint64_t)8 << 20)
+/* So many pages are asked for between begin and end: 64 GiB, two seconds at most. */
+#define MP_RESIDENT_PAGES ((uint64_t)16 << 20)
 
 /* False where the kernel does not tell; then mp_resident_end need not be called. */
 bool mp_resident_begin(void);
 /* From low to below high, widened to whole pages. False: not known, or enough was asked. */
 bool mp_resident_ask(uint64_t low, uint64_t high, struct mp_resident *ret);
+/* The same, of this process's size: own and copied. 0 where it is not known. */
+uint64_t mp_resident_bytes(uint64_t low, uint64_t high);
 void mp_resident_end(void);
 
 #endif

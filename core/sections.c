@@ -97,10 +97,7 @@ static uint64_t own_bytes(void)
     for (uint32_t i = 0; i < MP_SYS_MAPS; i++) {
         size_t size;
         uintptr_t start = mp_sys_mapped_at(i, &size);
-        struct mp_resident found;
-        if (start != 0 && mp_resident_ask(start, start + size, &found)) {
-            sum += found.own + found.copied;
-        }
+        sum += start != 0 ? mp_resident_bytes(start, start + size) : 0;
     }
     mp_resident_end();
     return sum < all ? sum : all;

@@ -298,18 +298,8 @@ int mp_sys_peek(const void *address, void *buffer, size_t size)
     return result;
 }
 
-uint64_t mp_sys_resident(uintptr_t low, uintptr_t high)
+bool mp_sys_can_peek(void)
 {
-    enum { PAGE = 4096, STEP = 1024 };
-    unsigned char answers[STEP];
-    uint64_t pages = 0;
-    for (; low < high; low += (uintptr_t)STEP * PAGE) {
-        size_t size = high - low < (uintptr_t)STEP * PAGE ? high - low : (size_t)STEP * PAGE;
-        if (call3(SYS_mincore, (long)low, (long)size, (long)answers) == 0) {
-            for (size_t i = 0; i < size / PAGE; i++) {
-                pages += answers[i] & 1;
-            }
-        }
-    }
-    return pages * PAGE;
+    char here = 0, copy;
+    return mp_sys_peek(&here, &copy, 1) == 0;
 }

@@ -48,10 +48,10 @@ void mp_sys_random(void *buffer, size_t size);
 /* Milliseconds of CLOCK_MONOTONIC; nanoseconds since 1970. */
 uint64_t mp_sys_monotonic_ms(void);
 uint64_t mp_sys_realtime_ns(void);
-/* How many bytes from low to high, both on page boundaries, are resident. 0 of each 4 MiB that are not all mapped. */
-uint64_t mp_sys_resident(uintptr_t low, uintptr_t high);
 /* Copies size bytes at address of this process: 0, or -EFAULT where they are not all readable, or -EPERM where there is no way to
  * tell: process_vm_readv is forbidden, and pipes as well. */
 int mp_sys_peek(const void *address, void *buffer, size_t size);
+/* Whether there is a way to tell. */
+bool mp_sys_can_peek(void);
 
 #endif

@@ -29,16 +29,6 @@ static const char *whole_path(void)
 
 const char *mp_mapped_file(uintptr_t address)
 {
-    if (!mp_maps_open(&maps)) {
-        return NULL;
-    }
-    maps.name = path;
-    maps.name_size = sizeof path;
     struct mp_mapping now;
-    bool found = false;
-    while (!found && mp_maps_next(&maps, &now)) {
-        found = address >= now.start && address < now.end;
-    }
-    mp_maps_close(&maps);
-    return found && now.file ? whole_path() : NULL;
+    return mp_maps_find(&maps, address, &now, path, sizeof path) && now.file ? whole_path() : NULL;
 }

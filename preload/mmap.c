@@ -24,6 +24,7 @@
 
 #include "core/hot.h"
 #include "core/maps.h"
+#include "core/resident.h"
 #include "core/sample.h"
 #include "core/spans.h"
 #include "core/sys.h"
@@ -92,13 +93,17 @@ static MP_COLD void cut_regions(uintptr_t start, uintptr_t end)
 uint64_t mp_mmap_regions_resident(void)
 {
     uint64_t bytes = 0;
+    if (!any_region || !mp_resident_begin()) {
+        return 0;
+    }
     for (int i = 0; i < REGIONS; i++) {
         uintptr_t low = __atomic_load_n(&regions[i].start, __ATOMIC_RELAXED);
         uintptr_t high = __atomic_load_n(&regions[i].end, __ATOMIC_RELAXED);
         if (low != 0 && high > low && high - low <= REGION_MAX) {
-            bytes += mp_sys_resident(low, high);
+            bytes += mp_resident_bytes(low, high);
         }
     }
+    mp_resident_end();
     return bytes;
 }
 
@@ -115,17 +120,7 @@ static bool is_anonymous_at(uint64_t address)
     struct mp_maps maps;
     struct mp_mapping now;
     char name[sizeof shared + 1];
-    if (!mp_maps_open(&maps)) {
-        return false;
-    }
-    maps.name = name;
-    maps.name_size = sizeof name;
-    bool found = false;
-    while (!found && mp_maps_next(&maps, &now)) {
-        found = address >= now.start && address < now.end;
-    }
-    mp_maps_close(&maps);
-    return found && (!now.file || strcmp(name, shared) == 0);
+    return mp_maps_find(&maps, address, &now, name, sizeof name) && (!now.file || strcmp(name, shared) == 0);
 }
 
 /* Programs jump out of a signal's handler that came in mmap (a time limit), and cancel threads there. Nobody may come in between while

@@ -21,12 +21,11 @@
 
 #include "core/base.h"
 #include "core/maps.h"
+#include "core/resident.h"
 #include "core/sys.h"
 
 #define PAGE 4096u
 #define THREADS_MAX 4096u
-/* 64 GiB of stacks. */
-#define PAGES_MAX (16u << 20)
 #define DEFAULT_SIZE (2u << 20) /* of a new thread's stack where the limit is "unlimited" */
 
 static uintptr_t main_block;
@@ -107,14 +106,14 @@ static uintptr_t default_size(void)
     return limit.rlim_cur == RLIM_INFINITY ? DEFAULT_SIZE : (limit.rlim_cur + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
 }
 
-/* Stacks in one mapping, the next of them first. guarded: it is right behind one that may not be touched. */
+/* Stacks in one mapping, the next of them first. guarded: it is right behind one that may not be touched. *ret_full: enough was asked. */
 static uint64_t measure(const struct mp_mapping *mapping, bool guarded, uint32_t *next, uint32_t count, uintptr_t limit,
-                        uint64_t *room)
+                        bool *ret_full)
 {
     uint64_t bytes = 0;
     uintptr_t low = mapping->start;
     bool exact = guarded;
-    for (; *next < count && blocks[*next] < mapping->end && *room > 0; ++*next) {
+    for (; *next < count && blocks[*next] < mapping->end; ++*next) {
         uintptr_t high = (blocks[*next] & ~(uintptr_t)(PAGE - 1)) + PAGE;
         if (high <= low) {
             continue; /* ended, and another took its stack meanwhile */
@@ -122,8 +121,12 @@ static uint64_t measure(const struct mp_mapping *mapping, bool guarded, uint32_t
         if (!exact && high - low > limit) {
             low = high - limit;
         }
-        bytes += mp_sys_resident(low, high);
-        *room -= *room < (high - low) / PAGE ? *room : (high - low) / PAGE;
+        struct mp_resident pages;
+        if (!mp_resident_ask(low, high, &pages)) {
+            *ret_full = true;
+            break;
+        }
+        bytes += pages.own + pages.copied;
         low = high;
         exact = false;
     }
@@ -138,19 +141,24 @@ uint64_t mp_stacks_resident(uint32_t *ret_threads)
     if (count == 0 || !mp_maps_open(&maps)) {
         return 0;
     }
-    uint64_t bytes = 0, room = PAGES_MAX;
+    uint64_t bytes = 0;
+    bool full = !mp_resident_begin();
+    bool asked = !full;
     uintptr_t limit = default_size();
     uint32_t next = 0;
     struct mp_mapping now, last = {0};
-    for (; next < count && room > 0 && mp_maps_next(&maps, &now); last = now) {
+    for (; next < count && !full && mp_maps_next(&maps, &now); last = now) {
         while (next < count && blocks[next] < now.start) {
             next++; /* its stack is gone */
         }
         uint32_t first = next;
         if (now.open) {
-            bytes += measure(&now, last.end == now.start && !last.open, &next, count, limit, &room);
+            bytes += measure(&now, last.end == now.start && !last.open, &next, count, limit, &full);
         }
         *ret_threads += next - first;
+    }
+    if (asked) {
+        mp_resident_end();
     }
     mp_maps_close(&maps);
     return bytes;

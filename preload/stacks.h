@@ -3,8 +3,8 @@
  *
  * The kernel knows of each thread where its list of robust mutexes begins; libc keeps that in the thread's control block, at
  * the top of the thread's stack. So one system call finds any thread's stack, also one that never allocated, and nothing
- * of it is read: which mapping it lies in is looked up in /proc/self/maps, and what of it is resident is asked of
- * mincore. Threads that libc did not make have no such list and are left out.
+ * of it is read: which mapping it lies in is looked up in /proc/self/maps, and what of it is resident is asked of the
+ * kernel (core/resident.h). Threads that libc did not make have no such list and are left out.
  *
  * Context: writer.
  */

@@ -418,7 +418,7 @@ const char *mp_unwind_load(void)
         {SYMBOL("init_remote"), &unw.init_remote},             {SYMBOL("step"), &unw.step},
         {SYMBOL("get_reg"), &unw.get_reg},                     {SYMBOL("dwarf_search_unwind_table"), &unw.search_table},
     };
-    if (!mp_window_can_ask()) {
+    if (!mp_sys_can_peek()) {
         return "process_vm_readv and pipes are forbidden (seccomp)";
     }
     void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);

@@ -14,9 +14,6 @@ struct mp_window {
     bool refused; /* there was no way to ask (a seccomp filter): what lies outside is not known */
 };
 
-/* Whether there is a way to ask at all. */
-bool mp_window_can_ask(void);
-
 /* Around the stack pointer of the calling thread, upwards. */
 struct mp_window mp_window_begin(uintptr_t sp);
 /* The eight bytes at this address can be read; the window grows to them, or begins anew there. */

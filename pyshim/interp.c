@@ -110,8 +110,7 @@ const char *mp_py_attach(mp_py_resolve resolve, void (*say)(const char *why))
     if (mp_py_code_init() < 0) {
         return "no memory";
     }
-    char here = 0, copy;
-    if (mp_sys_peek(&here, &copy, 1) < 0) {
+    if (!mp_sys_can_peek()) {
         stacks_off("process_vm_readv and pipes are forbidden (seccomp), so that nothing can be read in safety");
         return NULL;
     }

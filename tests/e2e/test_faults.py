@@ -212,7 +212,7 @@ CALLS = {
     "renameat2": (316, (errno.ENOSYS, errno.EROFS, errno.EPERM)), "unlinkat": (263, (errno.EROFS,)), "fchmod": (91, (errno.EPERM,)),
     "getdents64": (217, (errno.EIO,)), "uname": (63, (errno.EPERM,)), "clone": (56, (errno.EAGAIN, errno.EPERM)),
     "close_range": (436, (errno.ENOSYS, errno.EPERM)), "prctl": (157, (errno.EPERM,)), "process_vm_readv": (310, (errno.EPERM, errno.ENOSYS)),
-    "mincore": (27, (errno.ENOMEM,)), "get_robust_list": (274, (errno.EPERM,)), "getrandom": (318, (errno.ENOSYS,)),
+    "pread64": (17, (errno.EIO, errno.EPERM)), "sigaltstack": (131, (errno.EPERM,)), "rt_sigprocmask": (14, (errno.EPERM,)), "get_robust_list": (274, (errno.EPERM,)), "getrandom": (318, (errno.ENOSYS,)),
     "readlinkat": (267, (errno.EACCES,)), "getcwd": (79, (errno.ENOENT,)), "prlimit64": (302, (errno.EPERM,)),
     "memfd_create": (319, (errno.EPERM,)), "kill": (62, (errno.EPERM,)), "tgkill": (234, (errno.EPERM,)), "pipe2": (293, (errno.EMFILE,)),
     "futex": (202, (errno.EINTR,)), "clock_gettime": (228, (errno.EINVAL,)), "rt_sigtimedwait": (128, (errno.EINTR,)),
