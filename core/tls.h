@@ -29,6 +29,31 @@ struct mp_probe {
     uint64_t left; /* the thread's own, meanwhile */
 };
 
+/* Addresses by whole pages, in eight bytes: what a thread keeps is one cache line. */
+struct mp_pages {
+    uint64_t first : 36, count : 28;
+};
+#define MP_PAGES_SHIFT 12
+
+MP_INLINE uint64_t mp_pages_low(struct mp_pages pages)
+{
+    return (uint64_t)pages.first << MP_PAGES_SHIFT;
+}
+
+MP_INLINE uint64_t mp_pages_high(struct mp_pages pages)
+{
+    return ((uint64_t)pages.first + pages.count) << MP_PAGES_SHIFT;
+}
+
+/* low and high are on page boundaries. None where they are too high or too far apart to be kept. */
+MP_INLINE struct mp_pages mp_pages_of(uint64_t low, uint64_t high)
+{
+    bool kept = high >> MP_PAGES_SHIFT < (uint64_t)1 << 36 && (high - low) >> MP_PAGES_SHIFT < (uint64_t)1 << 28;
+    return kept ? (struct mp_pages){.first = low >> MP_PAGES_SHIFT & (((uint64_t)1 << 36) - 1),
+                                    .count = (high - low) >> MP_PAGES_SHIFT & (((uint64_t)1 << 28) - 1)}
+                : (struct mp_pages){0};
+}
+
 struct mp_tls {
     uint64_t left;  /* whole bytes until the next look, which is the next sample where `rest` is 0; see maths.h */
     uint64_t rest;  /* whole bytes from the next look to the next sample: a change of rate is noticed at a look */
@@ -40,10 +65,11 @@ struct mp_tls {
     uint32_t thread, thread_stamp; /* row of the threads table, and the stamp it had when it became ours */
     uint64_t random;
     struct mp_probe *probe; /* a self-test wants to see what this thread asks for; NULL: none */
-    uint64_t stack_low, stack_high; /* of its stack, what was proven readable (preload/unwind.c) */
-    uint64_t alt_low, alt_high;     /* the stack of its signal handlers, and between what places it is known */
-    uint64_t own_low, own_high;     /* to run on no such stack (preload/altstack.c) */
+    struct mp_pages proven; /* of its stack, what was proven readable (preload/window.c) */
+    struct mp_pages own;    /* where it is known to run on no stack of signal handlers (preload/altstack.c) */
 };
+
+_Static_assert(sizeof(struct mp_tls) <= 64, "one cache line");
 
 extern __thread struct mp_tls mp_tls __attribute__((tls_model("initial-exec"), visibility("hidden")));
 

@@ -18,37 +18,35 @@
 #define PAGE ((uintptr_t)4096)
 #define NEAR ((uintptr_t)1 << 20) /* two places so close are on one stack, if no alternate one lies between */
 
-static void remember_own(uintptr_t sp)
+static bool overlap(uintptr_t low, uintptr_t high, const stack_t *alternate)
 {
-    struct mp_tls *tls = &mp_tls;
-    uintptr_t low = sp & ~(PAGE - 1), high = low + PAGE;
-    bool below = low < tls->own_low;
-    uintptr_t gap_low = below ? low : tls->own_low, gap_high = below ? tls->own_high : high;
-    bool apart = gap_high - gap_low > NEAR || (tls->alt_low < gap_high && tls->alt_high > gap_low);
-    tls->own_low = apart ? low : gap_low;
-    tls->own_high = apart ? high : gap_high;
+    uintptr_t start = (uintptr_t)alternate->ss_sp;
+    return (alternate->ss_flags & SS_DISABLE) == 0 && start < high && start + alternate->ss_size > low;
 }
 
-/* Off the alternate stack that it had when the kernel was asked last, and where it was seen then. */
-static bool is_known(uintptr_t sp)
+static void remember_own(uintptr_t sp, const stack_t *alternate)
 {
-    return sp >= mp_tls.own_low && sp < mp_tls.own_high && (sp < mp_tls.alt_low || sp >= mp_tls.alt_high);
+    uintptr_t low = sp & ~(PAGE - 1), high = low + PAGE;
+    if (overlap(low, high, alternate)) {
+        return;
+    }
+    uintptr_t known_low = mp_pages_low(mp_tls.own), known_high = mp_pages_high(mp_tls.own);
+    uintptr_t both_low = low < known_low ? low : known_low, both_high = high > known_high ? high : known_high;
+    bool apart = both_high - both_low > NEAR || overlap(both_low, both_high, alternate);
+    mp_tls.own = apart ? mp_pages_of(low, high) : mp_pages_of(both_low, both_high);
 }
 
 __attribute__((noinline)) size_t mp_altstack_room(void)
 {
     uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
-    if (MP_LIKELY(is_known(sp))) {
+    if (MP_LIKELY(sp >= mp_pages_low(mp_tls.own) && sp < mp_pages_high(mp_tls.own))) {
         return SIZE_MAX;
     }
-    stack_t now = {.ss_flags = SS_DISABLE};
-    mp_sys_call(SYS_sigaltstack, 0, (long)&now, 0, 0, 0, 0);
-    bool none = (now.ss_flags & SS_DISABLE) != 0;
-    mp_tls.alt_low = none ? 0 : (uintptr_t)now.ss_sp;
-    mp_tls.alt_high = none ? 0 : (uintptr_t)now.ss_sp + now.ss_size;
-    if (sp >= mp_tls.alt_low && sp < mp_tls.alt_high) {
-        return sp - mp_tls.alt_low;
+    stack_t alternate = {.ss_flags = SS_DISABLE};
+    mp_sys_call(SYS_sigaltstack, 0, (long)&alternate, 0, 0, 0, 0);
+    if (overlap(sp, sp + 1, &alternate)) {
+        return sp - (uintptr_t)alternate.ss_sp;
     }
-    remember_own(sp);
+    remember_own(sp, &alternate);
     return SIZE_MAX;
 }

@@ -37,12 +37,6 @@ static uintptr_t probe(uintptr_t page, bool *ret_refused)
     return got > 0 ? (uintptr_t)got : 0;
 }
 
-bool mp_window_can_ask(void)
-{
-    char here = 0, copy;
-    return mp_sys_peek(&here, &copy, 1) == 0;
-}
-
 /* Behind the last page of the calling thread's own stack: libc has the thread's variables there, the kernel the first thread's
  * arguments. */
 static uintptr_t stack_end(uintptr_t sp)
@@ -59,13 +53,14 @@ static uintptr_t stack_end(uintptr_t sp)
 struct mp_window mp_window_begin(uintptr_t sp)
 {
     uintptr_t page = sp & ~(PAGE - 1);
-    if (MP_LIKELY(sp >= mp_tls.stack_low && sp < mp_tls.stack_high)) {
-        return (struct mp_window){page, mp_tls.stack_high, false};
+    uintptr_t proven_low = mp_pages_low(mp_tls.proven), proven_high = mp_pages_high(mp_tls.proven);
+    if (MP_LIKELY(sp >= proven_low && sp < proven_high)) {
+        return (struct mp_window){page, proven_high, false};
     }
     uintptr_t end = stack_end(sp), reached = page + PAGE;
     bool refused = false;
     /* Deeper than before: the rest is known. */
-    uintptr_t goal = sp < mp_tls.stack_low ? mp_tls.stack_low : end;
+    uintptr_t goal = sp < proven_low ? proven_low : end;
     for (int i = 0; i < PROOFS_MAX && end != 0 && reached < goal; i++) {
         uintptr_t pages = probe(reached, &refused);
         reached += pages * PAGE;
@@ -74,8 +69,7 @@ struct mp_window mp_window_begin(uintptr_t sp)
         }
     }
     if (end != 0 && reached >= goal) {
-        mp_tls.stack_low = page;
-        mp_tls.stack_high = end;
+        mp_tls.proven = mp_pages_of(page, end);
         reached = reached > end ? reached : end;
     }
     return (struct mp_window){page, reached, refused};
