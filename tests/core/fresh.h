@@ -73,14 +73,14 @@ static int64_t fresh_intern_locked(const void *frame, uint32_t parent)
                         : mp_tree_node(&mp_profile.tree, parent, (uint32_t)function, 2 * at->number);
 }
 
-static void fresh_done(struct mp_stack *stack)
+static void fresh_done_with(struct mp_stack *stack)
 {
     (void)stack;
     __atomic_fetch_add(&fresh_done_calls, 1, __ATOMIC_RELAXED);
 }
 
 static const struct mp_stack_source fresh_source = {
-    .collect = fresh_collect, .intern_locked = fresh_intern_locked, .done = fresh_done};
+    .collect = fresh_collect, .intern_locked = fresh_intern_locked, .done = fresh_done_with};
 
 /* The next samples of this thread have this one frame. */
 static inline void fresh_frame(uint32_t number)
@@ -127,6 +127,20 @@ static inline int fresh_profile(uint64_t rate, uint32_t frames_max)
     }
     fresh_frame(1);
     return result;
+}
+
+/* Before and after a test that wants every allocation recorded. */
+static inline int fresh_exact(void **state)
+{
+    (void)state;
+    return fresh_profile(1, 128);
+}
+
+static inline int fresh_done(void **state)
+{
+    (void)state;
+    fresh_release();
+    return 0;
 }
 
 /* What an allocation hook does. True: it was sampled. */

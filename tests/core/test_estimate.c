@@ -10,13 +10,6 @@
 
 #define RATE 1024
 
-static int done(void **state)
-{
-    (void)state;
-    fresh_release();
-    return 0;
-}
-
 /* What repeated estimates of one stream come to. */
 struct outcome {
     int runs, within;           /* two stated standard errors, bytes and blocks alike */
@@ -213,12 +206,12 @@ static void threads_together_are_true(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(one_size, done),
-        cmocka_unit_test_teardown(large_blocks_are_all_there, done),
-        cmocka_unit_test_teardown(mixed_sizes, done),
-        cmocka_unit_test_teardown(what_is_live_is_estimated, done),
-        cmocka_unit_test_teardown(a_change_of_rate_keeps_it_true, done),
-        cmocka_unit_test_teardown(threads_together_are_true, done),
+        cmocka_unit_test_teardown(one_size, fresh_done),
+        cmocka_unit_test_teardown(large_blocks_are_all_there, fresh_done),
+        cmocka_unit_test_teardown(mixed_sizes, fresh_done),
+        cmocka_unit_test_teardown(what_is_live_is_estimated, fresh_done),
+        cmocka_unit_test_teardown(a_change_of_rate_keeps_it_true, fresh_done),
+        cmocka_unit_test_teardown(threads_together_are_true, fresh_done),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,13 +14,6 @@ static int fresh(void **state)
     return fresh_profile(4096, 128);
 }
 
-static int done(void **state)
-{
-    (void)state;
-    fresh_release();
-    return 0;
-}
-
 static void it_begins_empty(void **state)
 {
     (void)state;
@@ -302,16 +295,16 @@ static void memory_refused_is_said(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(it_begins_empty, fresh, done),
-        cmocka_unit_test_setup_teardown(rates_have_rows_for_ever, fresh, done),
-        cmocka_unit_test_setup_teardown(a_fork_is_a_new_generation, fresh, done),
-        cmocka_unit_test_setup_teardown(a_real_fork, fresh, done),
-        cmocka_unit_test_setup_teardown(a_fork_in_the_middle_of_a_sample, fresh, done),
-        cmocka_unit_test_setup_teardown(rows_of_threads_are_used_again, fresh, done),
-        cmocka_unit_test_setup_teardown(a_row_that_was_given_away_is_noticed, fresh, done),
-        cmocka_unit_test_setup_teardown(a_row_may_wait_and_be_used, fresh, done),
-        cmocka_unit_test_setup_teardown(each_thread_has_its_own_numbers, fresh, done),
-        cmocka_unit_test_setup_teardown(memory_refused_is_said, fresh, done),
+        cmocka_unit_test_setup_teardown(it_begins_empty, fresh, fresh_done),
+        cmocka_unit_test_setup_teardown(rates_have_rows_for_ever, fresh, fresh_done),
+        cmocka_unit_test_setup_teardown(a_fork_is_a_new_generation, fresh, fresh_done),
+        cmocka_unit_test_setup_teardown(a_real_fork, fresh, fresh_done),
+        cmocka_unit_test_setup_teardown(a_fork_in_the_middle_of_a_sample, fresh, fresh_done),
+        cmocka_unit_test_setup_teardown(rows_of_threads_are_used_again, fresh, fresh_done),
+        cmocka_unit_test_setup_teardown(a_row_that_was_given_away_is_noticed, fresh, fresh_done),
+        cmocka_unit_test_setup_teardown(a_row_may_wait_and_be_used, fresh, fresh_done),
+        cmocka_unit_test_setup_teardown(each_thread_has_its_own_numbers, fresh, fresh_done),
+        cmocka_unit_test_setup_teardown(memory_refused_is_said, fresh, fresh_done),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,19 +7,6 @@
 
 #include <pthread.h>
 
-static int fresh(void **state)
-{
-    (void)state;
-    return fresh_profile(1, 128);
-}
-
-static int done(void **state)
-{
-    (void)state;
-    fresh_release();
-    return 0;
-}
-
 static uint32_t live_rows(void)
 {
     return mp_profile.live.index.rows;
@@ -356,7 +343,7 @@ static void little_stack_takes_little_or_no_sample(void **state)
     (void)state;
     static const struct mp_stack_source wide_source = {.collect = too_much,
                                                        .intern_locked = fresh_intern_locked,
-                                                       .done = fresh_done,
+                                                       .done = fresh_done_with,
                                                        .wide = true,
                                                        .narrow = &fresh_source};
     mp_sample_stack_room(say_room);
@@ -535,25 +522,25 @@ static void threads_add_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(rate_1_records_each, fresh, done),
-        cmocka_unit_test_setup_teardown(off_records_none, fresh, done),
-        cmocka_unit_test_setup_teardown(nothing_is_recorded_after_off, fresh, done),
-        cmocka_unit_test_setup_teardown(a_row_says_it_all, fresh, done),
-        cmocka_unit_test_setup_teardown(why_there_is_no_stack, fresh, done),
-        cmocka_unit_test_setup_teardown(deep_stacks_are_cut, fresh, done),
-        cmocka_unit_test_setup_teardown(a_failed_realloc_changes_nothing, fresh, done),
-        cmocka_unit_test_setup_teardown(a_restored_block_peaks_now, fresh, done),
-        cmocka_unit_test_setup_teardown(an_address_that_is_known_is_replaced, fresh, done),
-        cmocka_unit_test_setup_teardown(nobody_enters_twice, fresh, done),
-        cmocka_unit_test_setup_teardown(somebody_looks_after_each_sample, fresh, done),
-        cmocka_unit_test_setup_teardown(somebody_looks_before_each_sample, fresh, done),
-        cmocka_unit_test_setup_teardown(little_stack_takes_little_or_no_sample, fresh, done),
-        cmocka_unit_test_setup_teardown(masked_is_not_counted, fresh, done),
-        cmocka_unit_test_setup_teardown(huge_sizes_do_not_stop_the_countdown, fresh, done),
-        cmocka_unit_test_setup_teardown(the_first_distance_is_exact, fresh, done),
-        cmocka_unit_test_setup_teardown(memory_refused_is_counted, fresh, done),
-        cmocka_unit_test_setup_teardown(a_restore_without_memory_is_counted, fresh, done),
-        cmocka_unit_test_setup_teardown(threads_add_up, fresh, done),
+        cmocka_unit_test_setup_teardown(rate_1_records_each, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(off_records_none, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(nothing_is_recorded_after_off, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(a_row_says_it_all, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(why_there_is_no_stack, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(deep_stacks_are_cut, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(a_failed_realloc_changes_nothing, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(a_restored_block_peaks_now, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(an_address_that_is_known_is_replaced, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(nobody_enters_twice, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(somebody_looks_after_each_sample, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(somebody_looks_before_each_sample, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(little_stack_takes_little_or_no_sample, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(masked_is_not_counted, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(huge_sizes_do_not_stop_the_countdown, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(the_first_distance_is_exact, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(memory_refused_is_counted, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(a_restore_without_memory_is_counted, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(threads_add_up, fresh_exact, fresh_done),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

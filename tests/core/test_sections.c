@@ -13,19 +13,6 @@
 
 static struct mp_out out;
 
-static int fresh(void **state)
-{
-    (void)state;
-    return fresh_profile(1, 128);
-}
-
-static int done(void **state)
-{
-    (void)state;
-    fresh_release();
-    return 0;
-}
-
 static const struct mp_section_types *types;
 
 /* The profile as it is now, through a file without a name. */
@@ -386,16 +373,16 @@ static void large_blocks_say_what_is_resident(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(large_blocks_say_what_is_resident, fresh, done),
-        cmocka_unit_test_setup_teardown(nothing_yet, fresh, done),
-        cmocka_unit_test_setup_teardown(every_column_comes_back, fresh, done),
-        cmocka_unit_test_setup_teardown(the_lines_of_head, fresh, done),
-        cmocka_unit_test_setup_teardown(a_variance_of_any_size, fresh, done),
-        cmocka_unit_test_setup_teardown(types_are_a_column, fresh, done),
-        cmocka_unit_test_setup_teardown(what_the_parent_allocated_is_not_the_child_s, fresh, done),
-        cmocka_unit_test_setup_teardown(tables_of_several_sections, fresh, done),
-        cmocka_unit_test_setup_teardown(a_heap_that_shrank, fresh, done),
-        cmocka_unit_test_setup_teardown(tables_that_grow_meanwhile, fresh, done),
+        cmocka_unit_test_setup_teardown(large_blocks_say_what_is_resident, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(nothing_yet, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(every_column_comes_back, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(the_lines_of_head, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(a_variance_of_any_size, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(types_are_a_column, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(what_the_parent_allocated_is_not_the_child_s, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(tables_of_several_sections, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(a_heap_that_shrank, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(tables_that_grow_meanwhile, fresh_exact, fresh_done),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

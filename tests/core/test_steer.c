@@ -5,19 +5,6 @@
 
 #include <math.h>
 
-static int fresh(void **state)
-{
-    (void)state;
-    return fresh_profile(1, 128);
-}
-
-static int done(void **state)
-{
-    (void)state;
-    fresh_release();
-    return 0;
-}
-
 /* A rate that another thread changes is in force within MP_LOOK_BYTES, and no block is drawn twice: the sums stay right, whatever
  * the moment of the change. */
 static void a_change_of_rate_is_noticed_and_unbiased(void **state)
@@ -119,10 +106,10 @@ static void frames_may_change(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_change_of_rate_is_noticed_and_unbiased, fresh, done),
-        cmocka_unit_test_setup_teardown(rooms_count_as_far_as_they_are_used, fresh, done),
-        cmocka_unit_test_setup_teardown(cleared_of_all, fresh, done),
-        cmocka_unit_test_setup_teardown(frames_may_change, fresh, done),
+        cmocka_unit_test_setup_teardown(a_change_of_rate_is_noticed_and_unbiased, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(rooms_count_as_far_as_they_are_used, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(cleared_of_all, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(frames_may_change, fresh_exact, fresh_done),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,19 +11,6 @@
 
 enum { PAGES = 600 };
 
-static int fresh(void **state)
-{
-    (void)state;
-    return fresh_profile(1, 128);
-}
-
-static int done(void **state)
-{
-    (void)state;
-    fresh_release();
-    return 0;
-}
-
 static uint64_t live(void)
 {
     return (uint64_t)mp_profile.sites.live_bytes;
@@ -181,13 +168,13 @@ static void thinned_and_cleared_rows_leave_no_trap(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(in_all_positions, fresh, done),
-        cmocka_unit_test_setup_teardown(pages_are_whole, fresh, done),
-        cmocka_unit_test_setup_teardown(against_a_table_of_pages, fresh, done),
-        cmocka_unit_test_setup_teardown(unbiased_when_drawn, fresh, done),
-        cmocka_unit_test_setup_teardown(undone, fresh, done),
-        cmocka_unit_test_setup_teardown(undone_in_part, fresh, done),
-        cmocka_unit_test_setup_teardown(thinned_and_cleared_rows_leave_no_trap, fresh, done),
+        cmocka_unit_test_setup_teardown(in_all_positions, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(pages_are_whole, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(against_a_table_of_pages, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(unbiased_when_drawn, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(undone, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(undone_in_part, fresh_exact, fresh_done),
+        cmocka_unit_test_setup_teardown(thinned_and_cleared_rows_leave_no_trap, fresh_exact, fresh_done),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,7 +103,7 @@ void cancelled(int times)
     for (int i = 0; i < times; i++) {
         pthread_t thread;
         pthread_create(&thread, NULL, endless, NULL);
-        usleep(300);
+        usleep(300); /* until it is among its calls */
         pthread_cancel(thread);
         pthread_join(thread, NULL);
     }

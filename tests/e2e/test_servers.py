@@ -214,8 +214,7 @@ def normal(text: str) -> list:
 def test_uwsgi(run, tmp_path):
     """Debian's: a C program that loads libpython with a plugin. Its workers have a handler for the signal: they say
     what they do."""
-    if shutil.which("uwsgi") is None:
-        pytest.skip("no uwsgi: tests/setup installs it")
+    assert shutil.which("uwsgi"), "tests/setup installs it"
     said = {}
     for way in ("alone", "profiled"):
         (tmp_path / way).mkdir()
@@ -240,8 +239,6 @@ def test_uwsgi(run, tmp_path):
 def test_a_notebook_kernel(tmp_path):
     """ipykernel in the Python that runs the tests, preloaded: the signal writes a snapshot with the cell's line."""
     from test_api_hosts import settings
-    for name in ("ipykernel", "jupyter_client"):
-        pytest.importorskip(name)
     client = write(tmp_path / "client.py", """
         import json, os, signal, sys, time
         from jupyter_client.manager import start_new_kernel

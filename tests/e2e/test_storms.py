@@ -434,7 +434,7 @@ int use(const volatile int *stop)
             opened[i] = open(name, O_RDWR | O_CREAT | O_TRUNC | O_APPEND, 0600);
             wrong += opened[i] < 0 || write(opened[i], "mine", 4) != 4 ? 1000000 : 0; /* it was closed */
         }
-        usleep(200);
+        usleep(200); /* so long they are open, for somebody else to close */
         for (int i = 0; i < 3; i++) {
             struct stat now;
             if (fstat(opened[i], &now) != 0) {

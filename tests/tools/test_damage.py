@@ -26,6 +26,7 @@ from mprofile._report import TableReport
 from mprofile._rows import Query, run
 from mprofile._sums import sum_sites
 from mprofile._text import Glyphs
+from mprofile._where import Where
 
 QUERIES = [
     Query("lineno"),
@@ -46,7 +47,7 @@ def report(heap: Heap) -> None:
     lines = list(HeadReport(80, Glyphs()).lines([heap], sums, books.short()))
     lines += rss_lines(books, 80, Glyphs())
     for query in QUERIES:
-        lines += TableReport(80, Glyphs()).lines(run([heap], sums, query), 0)
+        lines += TableReport(Where(80, Glyphs())).lines(run([heap], sums, query), 0)
     assert all(line.isprintable() for line in lines)
 
 
@@ -202,7 +203,7 @@ def test_a_chain_of_nodes_costs_its_length_only(tmp_path: Any) -> None:
         file.write(sw.finish(sections))
     heap = read_heap(path)
     for query in QUERIES:
-        list(TableReport(80, Glyphs()).lines(run([heap], [sum_sites(heap)], query), 20))
+        list(TableReport(Where(80, Glyphs())).lines(run([heap], [sum_sites(heap)], query), 20))
 
 
 def test_faults_are_kept_in_a_bounded_number(tmp_path: Any) -> None:

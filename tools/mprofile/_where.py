@@ -238,17 +238,10 @@ def _generation_place(labels: Dict[str, object]) -> str:
 
 
 class PlacesReport:
-    """A report whose rows are places: how wide it is, and what its lines need."""
+    """A report whose rows are places: as wide, and painted, as what shows them."""
 
-    def __init__(
-        self,
-        width: int,
-        glyphs: Glyphs,
-        native: Optional[NativeLines] = None,
-        paint: Optional[Paint] = None,
-        learn_types: Optional[LearnTypes] = None,
-    ) -> None:
-        self.width = width
-        self.glyphs = glyphs
-        self.paint = paint or Paint()
-        self.where = Where(width, glyphs, native, self.paint, learn_types)
+    def __init__(self, where: Where) -> None:
+        self.where = where
+        self.width = where.width
+        self.glyphs = where.glyphs
+        self.paint = where.paint

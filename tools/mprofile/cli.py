@@ -32,6 +32,7 @@ from ._rows import BY, VALUES, Query, UsageError
 from ._text import Glyphs, glyphs_for, printable, stream_width, tolerate
 from ._tree import TreeReport
 from ._trend import sets_of
+from ._where import Where
 
 EXIT_USAGE = 1
 EXIT_UNREADABLE = 2
@@ -267,26 +268,22 @@ def _report(
         _print(out, wrapped_lines("note: " + printable(note), width))
     _print(out, [""])
     limit = _DEFAULT_LIMIT if options.limit is None else options.limit
+    where = Where(width, glyphs, native, paint, reading.learn_types)
     if options.rss:
         lines = rss_lines(reading.books, width, glyphs)
     elif options.diff:
-        report = DiffReport(width, glyphs, native, paint, reading.learn_types)
-        found = reading.difference()
-        lines = report.lines(found, reading.parts, reading.old, limit, options.significant)
+        found, significant = reading.difference(), options.significant
+        lines = DiffReport(where).lines(found, reading.parts, reading.old, limit, significant)
     elif options.leaks and len(reading.sets) > 1:
-        leaking = LeakReport(width, glyphs, native, paint, reading.learn_types)
-        lines = leaking.trend(reading.trend(), limit)
+        lines = LeakReport(where).trend(reading.trend(), limit)
     elif options.leaks:
-        leaking = LeakReport(width, glyphs, native, paint, reading.learn_types)
-        lines = leaking.lines(reading.leaks(), limit)
+        lines = LeakReport(where).lines(reading.leaks(), limit)
     elif options.tree:
         lines = TreeReport(width, glyphs, paint).lines(reading.pairs, reading.query, options.limit)
     elif options.side_by_side:
-        beside = sides.SideReport(width, glyphs, native, paint, reading.learn_types)
-        lines = beside.side_lines(reading.side_by_side(), limit)
+        lines = sides.SideReport(where).side_lines(reading.side_by_side(), limit)
     else:
-        table = TableReport(width, glyphs, native, paint, reading.learn_types)
-        lines = table.lines(reading.result(), limit)
+        lines = TableReport(where).lines(reading.result(), limit)
     _print(out, lines)
 
 
