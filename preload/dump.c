@@ -403,6 +403,8 @@ void mp_dump_fork_child(void)
     forked_ms = mp_sys_monotonic_ms();
     mp_writer_forked();
     __atomic_store_n(&forks, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&ends, 0, __ATOMIC_SEQ_CST); /* it is the parent that ends, on another thread */
+    closed = false;
     if (wanted != 0) {
         start(HERE);
     }
