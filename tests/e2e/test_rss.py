@@ -523,3 +523,34 @@ def test_native_memory_by_python_line(python, run, tmp_path):
     if left_out:
         pytest.skip("passed, without %s: %s" % (" and ".join(sorted(left_out)),
                                                 missing or "no wheel of numpy for this interpreter"))
+
+
+LIBRARIES = """\
+import sqlite3, sys, zlib
+kept = []
+for _ in range(60):
+    kept.append(zlib.compressobj())  # @zlib
+for _ in range(150):
+    kept.append(bytearray(100000))  # @bytearray
+database = sqlite3.connect(":memory:")
+database.execute("create table rows (data blob)")
+for _ in range(120):
+    database.execute("insert into rows values (zeroblob(100000))")  # @sqlite3
+print(*database.execute("pragma page_count").fetchone(), flush=True)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.few
+def test_memory_of_the_standard_librarys_c_code(python, run):
+    """zlib's windows, a bytearray's buffer, a database in memory: each under the Python line that asked for it."""
+    program = run(python, LIBRARIES, env={"MPROFILERATE": "1"})
+    pages = int(program.line())
+    program.ready()
+    found = by_line(program.dump())
+    # deflate's own words: (1 << (windowBits + 2)) + (1 << (memLevel + 9)), and a few kilobytes; a page of the database has a head of 250 bytes.
+    truth = {"zlib": 60 * (262144 + 6000), "bytearray": 150 * 100000, "sqlite3": pages * (4096 + 250)}
+    for name, line in marks(LIBRARIES).items():
+        assert found["app.py", line].size == pytest.approx(truth[name], rel=0.05), (name, found["app.py", line])
+    assert program.finish() == 0 and program.stderr == ""
