@@ -210,6 +210,20 @@ def test_growth(open_page: Opener, tmp_path: Path) -> None:
     assert page.run("mprofile.state.colour") == "growth" and "grew" in page.text("#colours")
 
 
+@pytest.mark.parametrize("width", [360, 1200])
+def test_what_shrank_most_is_first_and_fits_a_phone(width: int, open_page: Opener, tmp_path: Path) -> None:
+    """As the reader ranks: by how much, whichever way."""
+    old, new = grown(), grown(uid="00000000000000b7")
+    old.block(50_000_000, [CACHE, MAIN], address=0x5000000, time=70)
+    new.block(9_000_000, [LOAD, MAIN], address=0x6000000, time=70)
+    paths = [save(tmp_path / name, one.bytes()) for name, one in (("o.bin", old), ("n.bin", new))]
+    page = open_page(compared(paths[:1], paths[1:]), width=width, height=900, phone=width < 500)
+    assert page.rows()[0][-1] == "/srv/app/cache.py:5" and page.rows()[0][3].startswith("-47.7 MiB")
+    assert page.run("document.documentElement.scrollWidth") <= width
+    place = page.run("document.querySelector('td.place').getBoundingClientRect().width")
+    assert place > 100  # pixels: a name without a break in each syllable
+
+
 def test_growth_between_processes(open_page: Opener, tmp_path: Path) -> None:
     """Other processes are other samples: their errors add."""
     old, new = grown(), grown(uid="00000000000000b7")
