@@ -7,9 +7,10 @@
 
 #include "core/sys.h"
 
-/* The filter has 8 to 16 counters a live sample: up to one free in eight looks further, and finds nothing. */
+/* The filter has 8 to 16 counters a live sample while it is small: up to one free in eight looks further, and finds nothing. From
+ * FILTER_LARGE on it has 4 to 8, for it is paid twice (filter_grow), and nothing but a rate far below the usual makes it so large. */
 #define FILTER_FIRST_LOG2 16
-#define FILTER_PER_ROW 8
+#define FILTER_LARGE ((uint64_t)1 << 18)
 #define FILTER_STEP 32
 
 /* Before the first sample: one counter, zero. (A flexible member cannot be initialised portably.) */
@@ -80,13 +81,19 @@ static void count_row(struct mp_live *live, uint32_t id, uint64_t address, int s
     }
 }
 
+static bool filter_is_full(const struct mp_live *live)
+{
+    uint64_t size = filter_now()->mask + 1;
+    return live->index.rows > size / (size < FILTER_LARGE ? 8 : 4);
+}
+
 /* Fills a larger filter a few rows at a time, so that no lock is held for it, and publishes it when it is whole.
  * The old one stays mapped: a free on another thread may be reading it. (All old ones together are smaller than
  * the one in use.) */
 static void filter_grow(struct mp_live *live)
 {
     if (live->next_filter == NULL) {
-        if ((uint64_t)live->index.rows * FILTER_PER_ROW <= filter_now()->mask) {
+        if (!filter_is_full(live)) {
             return;
         }
         live->next_filter = filter_make(65 - (uint32_t)__builtin_clzll(filter_now()->mask));

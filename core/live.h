@@ -14,7 +14,7 @@
 #include "core/base.h"
 #include "core/index.h"
 
-/* 40 bytes; with its share of index and filter about 60 a live sample. */
+/* 40 bytes; with its share of index and filter 52 to 60 a live sample. */
 struct mp_live_row {
     uint64_t address; /* 0: the row is free */
     uint64_t size;

@@ -21,7 +21,7 @@ static uint32_t looks; /* atomic */
 
 /* Guarded by the profile's lock. */
 static struct {
-    uint64_t limit; /* bytes of our own at which to thin next; grows with what cannot be given back */
+    uint64_t limit; /* bytes in use at which to thin next: below the budget, for a pass takes some; grows with what cannot be given back */
     uint64_t random;
     uint32_t next, end; /* rows still to be gone through; next == 0: none */
     uint16_t rate;      /* the row of the rates table that they are thinned to */
@@ -30,7 +30,7 @@ static struct {
 void mp_thin_budget(uint64_t bytes)
 {
     budget = bytes;
-    thin.limit = bytes;
+    thin.limit = bytes - bytes / 16;
 }
 
 static void thin_row_locked(uint32_t id, uint64_t now_ms)
@@ -76,11 +76,17 @@ static uint64_t coarser(uint64_t rate)
 static void begin(void)
 {
     uint64_t left = mp_sample_enter();
-    uint64_t own = mp_profile_own_bytes();
+    /* Forgotten rows are used again, and are all that comes back. (Read without the lock: a little old is new enough.) */
+    uint64_t own = mp_profile_own_bytes(), row = sizeof(struct mp_live_row);
+    uint64_t rows = row * mp_vec_count(&mp_profile.live.rows);
+    uint64_t used = row * __atomic_load_n(&mp_profile.live.index.rows, __ATOMIC_RELAXED);
+    uint64_t rest = own > rows ? own - rows : 0;
     uint64_t rate = mp_profile.rates[__atomic_load_n(&mp_profile.rate, __ATOMIC_ACQUIRE)];
-    if (own > thin.limit && rate != MP_RATE_OFF && rate <= RATE_MAX / 2 && mp_profile_set_rate(coarser(rate)) == MP_OK) {
+    if (rest + used > thin.limit && rate != MP_RATE_OFF && rate <= RATE_MAX / 2 && mp_profile_set_rate(coarser(rate)) == MP_OK) {
         mp_lock_take(&mp_profile.lock);
-        thin.limit = own + budget / 16;
+        if (thin.limit < rest + budget / 8) {
+            thin.limit = rest + budget / 8;
+        }
         thin.random = mp_profile.seed ^ own;
         thin.rate = mp_profile.rate;
         thin.next = 1;
