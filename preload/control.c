@@ -48,9 +48,9 @@ MP_EXPORT const char *mprofile_attach(void)
     return why;
 }
 
-MP_EXPORT int mprofile_sees_malloc(void)
+void mp_control_fork_child(void)
 {
-    return mp_process_sees_malloc();
+    mp_lock_reset(&steering); /* another thread's, which is not here: what it left half done, the next change does whole */
 }
 
 MP_EXPORT uint64_t mprofile_rate(void)

@@ -26,8 +26,6 @@ const char *mprofile_attach(void);
 /* GIL, attached. Begins to record as MPROFILERATE says, where nothing is recorded; for a program that is profiled because it was asked to by its
  * environment. */
 int mprofile_begin(void);
-/* 1: the library was preloaded, and memory of C code is seen. 0: it was not, or another malloc stands before it. */
-int mprofile_sees_malloc(void);
 
 /* Mean bytes between samples: 0 and 1 are every allocation; MP_CONTROL_RATE_OFF: nothing is recorded. */
 uint64_t mprofile_rate(void);
@@ -56,5 +54,8 @@ int mprofile_dump_fd(int fd);
 /* Writes a snapshot file: NULL: where MPROFILEOUT says; else under this name, or, where that is taken, with .2, .3 … before its extension.
  * Its path, with the zero, goes to ret_path; ERANGE where that is too small (the file is there). */
 int mprofile_dump(const char *path, char *ret_path, size_t size);
+
+/* Not exported. In the child of a fork. */
+void mp_control_fork_child(void);
 
 #endif

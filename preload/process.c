@@ -29,6 +29,7 @@
 #include "core/thin.h"
 #include "preload/account.h"
 #include "preload/altstack.h"
+#include "preload/control.h"
 #include "preload/dump.h"
 #include "preload/malloc.h"
 #include "preload/native.h"
@@ -101,6 +102,7 @@ static void fork_parent(void)
 static void fork_child(void)
 {
     mp_signals_fork_child();
+    mp_control_fork_child();
     mp_sample_fork_child();
     mp_native_fork_child();
     mp_account_fork_child();
@@ -295,11 +297,6 @@ const char *mp_process_attach(void)
     }
     take_idle_signal();
     return NULL;
-}
-
-bool mp_process_sees_malloc(void)
-{
-    return sees_malloc;
 }
 
 static __attribute__((constructor)) void come_to_life(void)

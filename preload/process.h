@@ -16,7 +16,5 @@ void mp_process_look(void);
 /* NULL: this process's interpreter is known and the tables are made (whether its allocators are hooked is pyshim's to say). Else
  * why not, one line. Where the library was loaded into an interpreter that runs, this is what begins. Host, with the GIL. */
 const char *mp_process_attach(void);
-/* True where malloc is interposed, and so memory that C code takes is seen. */
-bool mp_process_sees_malloc(void);
 
 #endif

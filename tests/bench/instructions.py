@@ -6,7 +6,8 @@
 
 Counted by cachegrind between two marks of one run (tests/bench/inside.c). What was counted already with the same library is not counted again, unless
 --fresh. Those that make a program many times slower get an eighth of the loops; figures are a loop's. This profiler draws at random, and where its samples
-lie changes how malloc's free memory is cut: the median of three runs is shown (on churn they differ by 2 %, nearly all of it in malloc itself). Needs valgrind and cc.
+lie changes how malloc's free memory is cut; so does where the kernel puts the program. The median of three runs is shown of it, of no profiler and of the
+empty hook (on churn they differ by 2 %, nearly all of it in malloc itself). Needs valgrind and cc.
 """
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 import packages
 import process
 import results
-from configurations import CONFIGURATIONS, LIBRARY, NONE, names
+from configurations import CONFIGURATIONS, CORE, LIBRARY, NONE, names
 from interpreters import Interpreter, choose
 from loops import LOOPS
 
@@ -48,7 +49,7 @@ class Counts:
     def count(self, job: tuple[Interpreter, str, str]) -> None:
         python, name, workload = job
         if process.available(python, name):
-            wanted = REPEATS if CONFIGURATIONS[name].preload and not CONFIGURATIONS[name].heavy else 1
+            wanted = REPEATS if name in CORE else 1
             key = key_of(python, name, workload, self.library)
             for _ in range(wanted - len(self.raw.found.get(key, []))):
                 self.once(python, name, workload, key)

@@ -316,3 +316,44 @@ for delay in range(25):
         os._exit(2)
     assert os.waitpid(middle, 0)[1] == 0, delay
 """, tmp_path, "imported", errors="any")  # 3.12 and later warn of forks among threads
+
+
+@pytest.mark.few
+def test_a_fork_while_others_steer(python: Python, tmp_path: Path) -> None:
+    """A child that is forked while another thread changes the rate, without the GIL as on a free-threaded interpreter, can change it, too."""
+    execute(python, """
+import ctypes, os, threading, time
+import mprofile
+mprofile.start(4, 1 << 20)
+free = ctypes.CDLL(None)
+free.mprofile_set_rate.argtypes = [ctypes.c_uint64]
+stopped = False
+
+def steer():
+    while not stopped:
+        for rate in (65536, 1 << 20):
+            free.mprofile_set_rate(rate)
+
+threads = [threading.Thread(target=steer) for _ in range(3)]
+for thread in threads:
+    thread.start()
+hung = 0
+for turn in range(300):
+    child = os.fork()
+    if child == 0:
+        os._exit(free.mprofile_set_rate(4096))
+    end = time.monotonic() + 60
+    done = 0
+    while not done and time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        time.sleep(0.0002)
+    if not done:
+        os.kill(child, 9)
+        hung = 1
+        break
+    assert status == 0, status
+stopped = True
+for thread in threads:
+    thread.join()
+assert not hung, turn
+""", tmp_path, "preloaded", errors="any")  # 3.12 and later warn of forks among threads

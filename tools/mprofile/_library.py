@@ -36,7 +36,6 @@ _SIZE, _BUFFER = ctypes.c_size_t, ctypes.c_void_p
 _FUNCTIONS: Dict[str, Tuple[bool, Any, Optional[List[Any]]]] = {
     "attach": (True, _TEXT, []),
     "begin": (True, _INT, []),
-    "sees_malloc": (True, _INT, []),
     "rate": (True, _U64, []),
     "set_rate": (True, _INT, [_U64]),
     "set_frames": (True, _INT, [_U32]),
@@ -60,7 +59,6 @@ class Library:
 
     attach: Any
     begin: Any
-    sees_malloc: Any
     rate: Any
     set_rate: Any
     set_frames: Any
