@@ -67,3 +67,21 @@ def test_expected():
     assert reason([row], python, one) == "so"
     for key, good, bad in (("pythons", "3.13t", "3.13"), ("rates", "1", "4k"), ("outcomes", "skipped", "failed")):
         assert reason([{**row, key: [good]}], python, one) == "so" and reason([{**row, key: [bad]}], python, one) is None
+
+
+def test_a_case_that_fails_in_subtests_only():
+    one = run(b="passed")
+    suite.read_subtests("""
+======================================================================
+FAIL: test_a (test.test_x.A.test_a) (name='malloc')
+----------------------------------------------------------------------
+Traceback (most recent call last):
+AssertionError: 1 != 2
+
+======================================================================
+ERROR: test_c (test.test_x.A)
+----------------------------------------------------------------------
+OSError
+""", one)
+    assert one.outcomes["test.test_x.A.test_a"] == "failed" and "1 != 2" in one.words["test.test_x.A.test_a"]
+    assert one.outcomes["test.test_x.A.test_c"] == "error" and one.outcomes["b"] == "passed"
