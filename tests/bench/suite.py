@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: MIT
 """pyperformance's whole suite with the library preloaded and without, benchmark by benchmark in turn.
 
-    tests/bench/suite.py [--python 3.11.2] [--benchmarks NAME,...|every-third] [--rounds 1] [--processes 10 --values 3] [--fresh] [--write]
+    tests/bench/suite.py [--python 3.11.2] [--benchmarks NAME,...|every-third] [--rounds 3] [--processes 4 --values 3] [--fresh] [--write]
 
-The benchmarks are run as pyperformance runs them, through pyperf, by default with as many processes and values as its --fast. For each benchmark the two sides
-take turns, so that what else the machine does meets both. A run that was stopped goes on where it was; --fresh begins anew. Shown: ratios
-of the medians of all values of a side, as geometric mean, median, 90th percentile and the worst ones; and of the highest resident size.
+The benchmarks are run as pyperformance runs them, through pyperf, by default with as many processes and values, in all, as its --fast. For each benchmark the two sides
+take turns, three times, so that what else the machine does meets both; what it does in one turn only shows as a ratio far from the other two, and their median
+is taken. It is wall time, as pyperf measures: nothing else should run. A run that was stopped goes on where it was; --fresh begins anew. Shown: the ratios as geometric mean, median, 90th percentile and the worst ones; and of the highest resident size.
 Each benchmark's pinned packages are installed into a folder of its own in the cache; what has no wheel for the interpreter is left out, and named.
 Stated for Debian's optimized builds: 1.03 (geometric mean), 1.08 (90th percentile), 1.15 (worst).
 """
@@ -123,8 +123,8 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def summary(rows: dict[str, tuple[float, float]], title: str) -> str:
-    times, sizes = [row[0] for row in rows.values()], [row[1] for row in rows.values()]
+def summary(rows: dict[str, tuple[float, float | None]], title: str) -> str:
+    times, sizes = [row[0] for row in rows.values()], [row[1] for row in rows.values() if row[1] is not None]
     worst = sorted(rows, key=lambda name: -rows[name][0])[:5]
     cells = [["time", "%.3f" % statistics.geometric_mean(times), "%.3f" % statistics.median(times), "%.3f" % percentile(times, 0.9),
               "%.3f" % max(times), "%.3f" % min(times)],
@@ -134,15 +134,17 @@ def summary(rows: dict[str, tuple[float, float]], title: str) -> str:
     return "%s\n\nThe worst: %s." % (results.table(heads, cells), ", ".join("%s %.3f" % (name, rows[name][0]) for name in worst))
 
 
-def ratios(raw: results.Raw, python: Interpreter, benchmarks: list[Benchmark]) -> dict[str, tuple[float, float]]:
-    found: dict[str, tuple[float, float]] = {}
+def ratios(raw: results.Raw, python: Interpreter, benchmarks: list[Benchmark]) -> dict[str, tuple[float, float | None]]:
+    """Of time and of the highest resident size, where pyperf told one: of a benchmark that measures a command it does not."""
+    found: dict[str, tuple[float, float | None]] = {}
     for benchmark in benchmarks:
         rounds = raw.found.get("%s/%s" % (python.name, benchmark.name), [])
         for name in rounds[0]["bare"] if rounds else ():
-            sides = {side: [value for one in rounds for value in one[side][name][0]] for side in SIDES}
+            pairs = [[statistics.median(one[side][name][0]) for side in SIDES] for one in rounds if all(one[side][name][0] for side in SIDES)]
             sizes = {side: max(one[side][name][1] for one in rounds) for side in SIDES}
-            if sides["bare"] and sides["ours"]:
-                found[name] = (statistics.median(sides["ours"]) / statistics.median(sides["bare"]), sizes["ours"] / sizes["bare"])
+            if pairs:
+                found[name] = (statistics.median(ours / bare for bare, ours in pairs),
+                               sizes["ours"] / sizes["bare"] if sizes["bare"] else None)
     return found
 
 
@@ -150,8 +152,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", default="3.11.2")
     parser.add_argument("--benchmarks", default="", help="names, or every-third; default: all")
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--values", type=int, default=3)
     parser.add_argument("--fresh", action="store_true")
     parser.add_argument("--write", action="store_true", help="into tests/bench/RESULTS.md")
@@ -179,7 +181,7 @@ def main() -> int:
             left_out.append(benchmark.name)
     rows = ratios(raw, python, benchmarks)
     for name, row in rows.items():
-        print("%-40s %.3f %.3f" % (name, *row), file=sys.stderr)
+        print("%-40s %.3f %s" % (name, row[0], "%.3f" % row[1] if row[1] else "–"), file=sys.stderr)
     told = "%d of the %d benchmarks of the suite asked for, %d results of %d; left out for want of wheels, or because they do not run here: %s." % (
         len(benchmarks), whole, len(rows), len(benchmarks), ", ".join(left_out) or "none")
     results.show("suite", "\n\n".join([summary(rows, "CPython %s, ratio to no profiler" % python.name), told,
