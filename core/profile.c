@@ -123,15 +123,6 @@ static uint32_t take_idle(void)
     return row < 0 ? 0 : (uint32_t)row;
 }
 
-static uint32_t length_of(const char *text, uint32_t most)
-{
-    uint32_t length = 0;
-    while (length < most && text[length] != '\0') {
-        length++;
-    }
-    return length;
-}
-
 uint32_t mp_profile_thread_locked(uint32_t *row, uint32_t *stamp)
 {
     struct mp_thread *thread = mp_vec_at(&mp_profile.threads, *row);
@@ -142,13 +133,11 @@ uint32_t mp_profile_thread_locked(uint32_t *row, uint32_t *stamp)
     if (*row == 0) {
         return 0;
     }
-    char name[16] = "";
-    mp_sys_call(SYS_prctl, PR_GET_NAME, (long)name, 0, 0, 0, 0);
-    int64_t text = mp_strtab_intern(&mp_profile.strings, name, length_of(name, sizeof name));
     thread = mp_vec_at(&mp_profile.threads, *row);
+    thread->name[0] = '\0';
+    mp_sys_call(SYS_prctl, PR_GET_NAME, (long)thread->name, 0, 0, 0, 0);
     thread->tid = (uint64_t)mp_sys_gettid();
     thread->ident = (uint64_t)pthread_self();
-    thread->name = text < 0 ? 0 : (uint32_t)text;
     *stamp = ++thread->stamp;
     return *row;
 }

@@ -42,7 +42,7 @@ enum mp_count {
 
 struct mp_thread {
     uint64_t tid, ident;
-    uint32_t name;      /* string */
+    char name[16];      /* the kernel's; no string of the table's: a program may give each of its threads another */
     uint32_t live;      /* live samples that name this row; at 0 the row may be given to another thread */
     uint32_t stamp;     /* changes whenever the row is given away */
     uint32_t next_idle; /* rows with live == 0, oldest first */

@@ -321,7 +321,8 @@ static void module_sections(struct mp_out *out)
     }
 }
 
-static void string_sections(struct mp_out *out)
+/* Returns how many there were. */
+static uint32_t string_sections(struct mp_out *out)
 {
     const struct mp_strtab *strings = &mp_profile.strings;
     uint32_t end = whole_rows(&strings->rows);
@@ -348,10 +349,48 @@ static void string_sections(struct mp_out *out)
         mp_out_end(out);
         first += count;
     }
+    return end;
 }
 
-static void thread_sections(struct mp_out *out)
+static uint32_t length_of(const char *text, uint32_t most)
 {
+    uint32_t length = 0;
+    while (length < most && text[length] != '\0') {
+        length++;
+    }
+    return length;
+}
+
+/* The names of the threads in `step`, as strings of the file alone from `first` on. Returns how many there are: no name is
+ * string 0. */
+static uint32_t name_section(struct mp_out *out, uint32_t first, uint32_t count, uint32_t *ret_names)
+{
+    const uint32_t most = sizeof step.threads->name;
+    uint32_t named = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        ret_names[i] = step.threads[i].name[0] != '\0' ? first + named++ : 0;
+    }
+    if (named == 0) {
+        return 0;
+    }
+    begin_rows(out, "STRS", first, named);
+    for (uint32_t i = 0; i < count; i++) {
+        if (ret_names[i] != 0) {
+            mp_out_u32(out, length_of(step.threads[i].name, most));
+        }
+    }
+    mp_out_pad(out);
+    for (uint32_t i = 0; i < count; i++) {
+        mp_out_bytes(out, step.threads[i].name, length_of(step.threads[i].name, most));
+    }
+    mp_out_end(out);
+    return named;
+}
+
+/* strings: how many were written. */
+static void thread_sections(struct mp_out *out, uint32_t strings)
+{
+    static uint32_t names[LIVE_STEP];
     struct mp_vec *rows = &mp_profile.threads;
     for (uint32_t first = 0; first < mp_vec_count(rows) && out->error == 0;) {
         mp_lock_take(&mp_profile.lock);
@@ -360,10 +399,11 @@ static void thread_sections(struct mp_out *out)
             step.threads[i] = *(struct mp_thread *)mp_vec_at(rows, first + i);
         }
         mp_lock_release(&mp_profile.lock);
+        strings += name_section(out, strings, count, names);
         begin_rows(out, "THRD", first, count);
         mp_out_column(out, &step.threads->tid, count, 8, sizeof *step.threads);
         mp_out_column(out, &step.threads->ident, count, 8, sizeof *step.threads);
-        mp_out_column(out, &step.threads->name, count, 4, sizeof *step.threads);
+        mp_out_column(out, names, count, 4, 4);
         mp_out_end(out);
         first += count;
     }
@@ -412,6 +452,5 @@ void mp_sections_tables(struct mp_out *out, const struct mp_section_types *types
     triple_sections(out, "NODE", &mp_profile.tree.nodes, 1);
     triple_sections(out, "FUNC", &mp_profile.tree.functions, 0);
     module_sections(out);
-    thread_sections(out);
-    string_sections(out);
+    thread_sections(out, string_sections(out));
 }

@@ -263,7 +263,8 @@ static void tables_of_several_sections(void **state)
     assert_int_equal(d.node_count, 9001);
     assert_int_equal(d.function_count, 9001);
     assert_int_equal(d.thread_count, 3002);
-    assert_int_equal(d.string_count, mp_vec_count(&mp_profile.strings.rows));
+    uint32_t strings = mp_vec_count(&mp_profile.strings.rows);
+    assert_int_equal(d.string_count, strings + 1); /* and the name of the one thread that has one */
     assert_true(d.string_sections > 10);
     double sum = 0.0;
     for (uint32_t i = 0; i < d.live_count; i++) {
@@ -272,7 +273,7 @@ static void tables_of_several_sections(void **state)
         assert_int_equal(d.sites[d.live[i].site].alloc_samples, 1);
     }
     assert_true(sum == (double)mp_profile.sites.live_bytes);
-    for (uint32_t id = 0; id < d.string_count; id++) {
+    for (uint32_t id = 0; id < strings; id++) {
         uint32_t length;
         const char *want = mp_strtab_get(&mp_profile.strings, id, &length);
         assert_int_equal(d.strings[id].length, length);

@@ -238,6 +238,50 @@ keep("main thread", bytes(120001), here())
     assert len({ident for tid, ident, _ in raw.threads if tid in tids}) == 4
 
 
+NAMED = r"""
+import ctypes, sys, threading
+libc = ctypes.CDLL(None)
+def start(work, name):
+    libc.prctl(15, name.encode())  # PR_SET_NAME: the new thread has it from here, or sets it by itself, as in 3.14
+    thread = threading.Thread(target=work, name=name)
+    thread.start()
+    return thread
+def some(first):
+    for n in range(first, first + 4000):
+        start(lambda: [bytes(3000) for _ in range(5)], "worker %d" % n).join()
+def last():
+    kept.append(bytes(110001))
+    gate.wait()
+kept, gate = [], threading.Event()
+some(0)
+start(last, "the last of all")
+while not kept:
+    gate.wait(0.01)
+for first in (10000, 20000):
+    print("ready", flush=True)
+    input()
+    some(first)
+gate.set()
+"""
+
+
+@pytest.mark.few
+def test_names_of_threads_that_are_gone(python, run):
+    """A thread a request, each of another name (3.14 numbers them): we do not grow by them, nor does the file."""
+    program = run(python, NAMED, env={"MPROFILERATE": "1k"}).ready()
+    before = RawFile(program.dump())
+    program.say("")
+    program.ready()
+    after = RawFile(program.dump(2))
+    program.say("")
+    assert program.finish() == 0 and program.stderr == ""
+    assert int(after.head["own_bytes"]) - int(before.head["own_bytes"]) < 64 << 10, "40 bytes a name were kept"
+    assert len(after.data) - len(before.data) < 32 << 10
+    for raw in before, after:
+        (kept,) = raw.samples(110001 + python.bytes_size(0))
+        assert [name for tid, _, name in raw.threads if tid == kept.tid] == ["the last of all"]
+
+
 NAMES = r"""
 import os
 def call(name, size, file):
