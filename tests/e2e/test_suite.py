@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""What tests/suite calls a difference, and what flaky."""
+"""What tests/suite calls a difference, and what flaky; and a part of CPython's own tests, without and with the library."""
 from __future__ import annotations
 
 import argparse
 import importlib.machinery
 import importlib.util
+import subprocess
 import sys
 from types import SimpleNamespace
 from typing import Any, Dict, List
 
 import pytest
-from harness import ROOT
+from harness import BUILD, ROOT, environment
 
 pytest.importorskip("tomllib")
 loader = importlib.machinery.SourceFileLoader("suite", str(ROOT / "tests" / "suite"))
@@ -85,3 +86,15 @@ OSError
 """, one)
     assert one.outcomes["test.test_x.A.test_a"] == "failed" and "1 != 2" in one.words["test.test_x.A.test_a"]
     assert one.outcomes["test.test_x.A.test_c"] == "error" and one.outcomes["b"] == "passed"
+
+
+@pytest.mark.few
+def test_the_same_cases_pass(python):
+    """tests/suite_few.txt at a fine rate; the rest of it is tests/suite_selection.txt, by hand."""
+    done = subprocess.run([sys.executable, str(ROOT / "tests" / "suite"), python.path, "--selection", str(ROOT / "tests" / "suite_few.txt"), "--rates", "4k"],
+                          env=environment({"MPROFILE_BUILD": str(BUILD)}, preload=False), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=1800)
+    if done.returncode == 2 and "its test package is not installed" in done.stdout:
+        pytest.skip("this Python came without its tests")
+    assert done.returncode == 0, done.stdout
+    assert " 0 modules" not in done.stdout and "0 cases differ" in done.stdout
