@@ -54,7 +54,9 @@ void mp_profile_forked(void)
     }
     mp_profile.sites.generation = mp_profile.generation;
     for (int i = 0; i < MP_COUNTS; i++) {
-        mp_profile.counts[i] = 0;
+        if (i != MP_NOTE_THINNED) { /* what was thinned stays so, and so does the rate */
+            mp_profile.counts[i] = 0;
+        }
     }
     new_seed();
 }

@@ -60,6 +60,7 @@ static void a_fork_is_a_new_generation(void **state)
     assert_int_equal(fresh_profile(1, 128), MP_OK);
     fresh_alloc(0x1000, 8);
     mp_profile_count(MP_LOST_FREES);
+    mp_profile_count(MP_NOTE_THINNED);
     uint64_t seeds[MP_LINEAGE_MAX], uids[MP_LINEAGE_MAX];
     for (int i = 0; i < MP_LINEAGE_MAX; i++) {
         seeds[i] = mp_profile.seed;
@@ -72,6 +73,7 @@ static void a_fork_is_a_new_generation(void **state)
         mp_sample_fork_prepare();
         mp_sample_fork_child();
         assert_int_equal(fresh_count(MP_LOST_FREES), 0);
+        assert_int_equal(fresh_count(MP_NOTE_THINNED), 1); /* the child's samples are thinned, too */
     }
     assert_int_equal(mp_profile.generation, MP_LINEAGE_MAX - 1); /* the table is full: it stays */
     for (int i = 0; i < MP_LINEAGE_MAX - 1; i++) {

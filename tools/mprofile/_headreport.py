@@ -42,8 +42,8 @@ _NOT_SEEN = "what C code takes from malloc by itself: the library was not preloa
 _NOTES = {
     "stacks_cut": "stacks were deeper than the frame limit (MPROFILEFRAMES): "
     "their outermost frames are cut",
-    "thinned": "times the profiler's own memory reached its budget (MPROFILEMEMORY): it doubled "
-    "its rate and kept every other sample, without bias; errors are larger",
+    "thinned": "times (those before a fork among them) the profiler's own memory reached its budget (MPROFILEMEMORY): "
+    "it took a coarser rate and kept as many samples as that would have drawn, without bias; errors are larger",
     "names_cut": "names of functions, files or threads were too long to be kept whole: "
     "their ends are cut",
     "native_unmatched": "stacks have native frames above Python's only: the two could not be fitted "
