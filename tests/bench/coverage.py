@@ -21,6 +21,7 @@ sys.path[:0] = [str(TESTS / "pythons"), str(TESTS / "e2e")]
 
 import find  # noqa: E402
 import known  # noqa: E402
+from asked import at_least, a_rate
 from harness import Python, Running, by_line  # noqa: E402
 
 UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -60,8 +61,8 @@ def measure(python: Python, runs: int, rate: str) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--rate", default="16k")
+    parser.add_argument("--runs", type=at_least(2), default=20)
+    parser.add_argument("--rate", type=a_rate, default="16k")
     parser.add_argument("--pythons", default="", help="versions, as 3.11 or 3.13t; default: all")
     args = parser.parse_args()
     wanted = [word for word in args.pythons.split(",") if word]

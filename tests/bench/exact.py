@@ -17,6 +17,7 @@ import instructions
 import packages
 import process
 import results
+from asked import at_least, some_workloads
 from configurations import CONFIGURATIONS, NONE
 from interpreters import Interpreter, choose
 from loops import LOOPS
@@ -47,8 +48,8 @@ def table_of(counts: instructions.Counts, python: Interpreter, workloads: list[s
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pythons", default="3.11.2,3.14")
-    parser.add_argument("--workloads", default=",".join(WORKLOADS))
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--workloads", type=some_workloads, default=",".join(WORKLOADS))
+    parser.add_argument("--jobs", type=at_least(1), default=2)
     parser.add_argument("--write", action="store_true", help="into tests/bench/RESULTS.md")
     args = parser.parse_args()
     pythons, workloads = choose(args.pythons), args.workloads.split(",")

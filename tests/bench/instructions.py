@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 import packages
 import process
 import results
+from asked import at_least, some_workloads
 from configurations import CONFIGURATIONS, CORE, LIBRARY, NONE, names
 from interpreters import Interpreter, choose
 from loops import LOOPS
@@ -94,8 +95,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pythons", default="", help="versions, pgo, plain; default: all from 3.11 with a GIL")
     parser.add_argument("--under", default="core", help="core (%(default)s), all, or names: " + ", ".join(CONFIGURATIONS))
-    parser.add_argument("--workloads", default=",".join(LOOPS))
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--workloads", type=some_workloads, default=",".join(LOOPS))
+    parser.add_argument("--jobs", type=at_least(1), default=2)
     parser.add_argument("--table", action="store_true", help="count nothing: the tables of what was counted")
     parser.add_argument("--fresh", action="store_true", help="count again what was counted")
     parser.add_argument("--write", action="store_true", help="into tests/bench/RESULTS.md")

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import process
 import results
+from asked import at_least
 from configurations import LIBRARY
 from interpreters import Interpreter, choose
 
@@ -88,8 +89,8 @@ def milliseconds(values: list[float]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pythons", default="3.11.2,3.14")
-    parser.add_argument("--times", type=int, default=20)
-    parser.add_argument("--blocks", type=int, default=3_000_000)
+    parser.add_argument("--times", type=at_least(1), default=20)
+    parser.add_argument("--blocks", type=at_least(1000), default=3_000_000)
     parser.add_argument("--write", action="store_true", help="into tests/bench/RESULTS.md")
     args = parser.parse_args()
     rows = []

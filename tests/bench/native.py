@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import results
+from asked import at_least, a_rate
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = Path(os.environ.get("MPROFILE_BUILD") or ROOT / "build").absolute() / "libmprofile.so"
@@ -148,11 +149,11 @@ def verdict(value: float, most: float) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=300, help="of /bin/true; a third of it of Python; default %(default)s")
-    parser.add_argument("--steps", type=int, default=200_000, help="of the loop; default %(default)s")
+    parser.add_argument("--runs", type=at_least(3), default=300, help="of /bin/true; a third of it of Python; default %(default)s")
+    parser.add_argument("--steps", type=at_least(1000), default=200_000, help="of the loop; default %(default)s")
     parser.add_argument("--python", default="python3")
     parser.add_argument("--write", action="store_true", help="into tests/bench/RESULTS.md")
-    parser.add_argument("--rate", default="128k", help="MPROFILERATE; default %(default)s")
+    parser.add_argument("--rate", type=a_rate, default="128k", help="MPROFILERATE; default %(default)s")
     args = parser.parse_args()
     python = shutil.which(args.python)
     compiler = shutil.which("cc")

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: MIT
 """How long and how much memory it takes to make the page of many live samples.
 
-    python3 tests/bench/page_speed.py [SAMPLES [RATE [STACKS]]]     (default 3,000,000 at rate 1, 30,000 stacks)
+    tests/bench/page_speed.py [SAMPLES [RATE [STACKS]]]     (default 3,000,000 at rate 1, 30,000 stacks)
 
 The target for 3,000,000 samples is 15 s and 1 GiB on one core. PAGE_KEEP=FILE keeps the page.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -16,10 +17,15 @@ import tempfile
 import time
 
 import read_speed
+from asked import at_least
 
 
 def main() -> None:
-    samples, rate, stacks = (int(word) for word in (sys.argv[1:] + ["3000000", "1", "30000"][len(sys.argv) - 1 :]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("samples", 3_000_000), ("rate", 1), ("stacks", 30_000)):
+        parser.add_argument(name, nargs="?", type=at_least(1), default=default)
+    args = parser.parse_args()
+    samples, rate, stacks = args.samples, args.rate, args.stacks
     reader = os.path.join(read_speed.ROOT, "tools", "mprofile-read")
     with tempfile.TemporaryDirectory() as folder:
         source = os.path.join(folder, "bench.bin")

@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: MIT
 """How long and how much memory it takes to read a snapshot of many live samples.
 
-    python3 tests/bench/read_speed.py [SAMPLES [RATE]] [--write]     (default 3,000,000 at rate 1)
+    tests/bench/read_speed.py [SAMPLES [RATE]] [--write]     (default 3,000,000 at rate 1)
 
 Makes the file with the tests' own writer, then reads it with `mprofile-read` in a process of its
 own, once for each report and export, and prints wall time and highest resident size. The
-target for 3,000,000 samples is 10 s and 1 GiB on one core.
+target for 3,000,000 samples is 10 s and 1 GiB on one core, for a report of one snapshot.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
 import struct
@@ -26,6 +27,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests", "tools"))
 
 import results  # noqa: E402
+from asked import at_least  # noqa: E402
 import snapshot_writer as sw  # noqa: E402
 
 ROWS_A_SECTION = 24_000
@@ -121,9 +123,12 @@ def read(path: str, options: "list[str]") -> "list[str]":
 
 
 def main() -> None:
-    words = [word for word in sys.argv[1:] if word != "--write"]
-    samples = int(words[0]) if words else 3_000_000
-    rate = int(words[1]) if len(words) > 1 else 1
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("samples", nargs="?", type=at_least(1), default=3_000_000)
+    parser.add_argument("rate", nargs="?", type=at_least(1), default=1)
+    parser.add_argument("--write", action="store_true", help="into tests/bench/RESULTS.md")
+    args = parser.parse_args()
+    samples, rate = args.samples, args.rate
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "bench.bin")
         # In a process of its own: a child's highest resident size begins with its parent's.
@@ -138,7 +143,7 @@ def main() -> None:
     title = "%d samples at rate %d, %.0f MiB" % (samples, rate, size)
     text = results.table([title, "wall time", "processor time", "highest resident size"], rows)
     foot = results.footer("read by Python %s" % sys.version.split()[0])
-    results.show("reading", "%s\n\n%s" % (text, foot), "--write" in sys.argv)
+    results.show("reading", "%s\n\n%s" % (text, foot), args.write)
 
 
 if __name__ == "__main__":

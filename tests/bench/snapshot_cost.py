@@ -18,6 +18,8 @@ import subprocess
 import sys
 from typing import Dict, List
 
+from asked import at_least
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.environ.get("MPROFILE_BUILD") or os.path.join(ROOT, "build")
@@ -112,8 +114,8 @@ def table(ours: Dict[str, float], stock: Dict[str, float]) -> List[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("python", nargs="?", default=sys.executable, metavar="PYTHON")
-    parser.add_argument("--blocks", type=int, default=3_000_000)
-    parser.add_argument("--frames", type=int, default=10)
+    parser.add_argument("--blocks", type=at_least(1000), default=3_000_000)
+    parser.add_argument("--frames", type=at_least(1), default=10)
     parser.add_argument("--preload", action="store_true")
     options = parser.parse_args()
     stock = measure(options.python, "tracemalloc", options)

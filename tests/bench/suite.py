@@ -28,6 +28,7 @@ from pathlib import Path
 import packages
 import process
 import results
+from asked import at_least
 from configurations import LIBRARY
 from interpreters import Interpreter, choose
 
@@ -152,9 +153,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", default="3.11.2")
     parser.add_argument("--benchmarks", default="", help="names, or every-third; default: all")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--processes", type=int, default=4)
-    parser.add_argument("--values", type=int, default=3)
+    parser.add_argument("--rounds", type=at_least(1), default=3)
+    parser.add_argument("--processes", type=at_least(1), default=4)
+    parser.add_argument("--values", type=at_least(1), default=3)
     parser.add_argument("--fresh", action="store_true")
     parser.add_argument("--write", action="store_true", help="into tests/bench/RESULTS.md")
     args = parser.parse_args()

@@ -19,6 +19,7 @@ import sys
 import packages
 import process
 import results
+from asked import at_least
 from configurations import NONE
 from interpreters import Interpreter, choose
 from loops import THREADS
@@ -48,7 +49,7 @@ def shown(values: list[float]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pythons", default="3.11.2,3.13t")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=at_least(2), default=7)
     parser.add_argument("--scale", type=float, default=1.0, help="of the work")
     parser.add_argument("--write", action="store_true", help="into tests/bench/RESULTS.md")
     args = parser.parse_args()

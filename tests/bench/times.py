@@ -18,6 +18,7 @@ import sys
 import packages
 import process
 import results
+from asked import at_least, some_workloads
 from configurations import CONFIGURATIONS, NONE, names
 from interpreters import Interpreter, choose
 from loops import LOOPS
@@ -78,8 +79,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pythons", default="3.11.2")
     parser.add_argument("--under", default="all", help="all (%(default)s), core, or names: " + ", ".join(CONFIGURATIONS))
-    parser.add_argument("--workloads", default=",".join(LOOPS))
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--workloads", type=some_workloads, default=",".join(LOOPS))
+    parser.add_argument("--rounds", type=at_least(1), default=7)
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of loops")
     parser.add_argument("--write", action="store_true", help="into tests/bench/RESULTS.md")
     args = parser.parse_args()

@@ -21,6 +21,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from asked import at_least, a_rate
 from interpreters import TESTS, Interpreter, choose
 
 sys.path[:0] = [str(TESTS / "e2e")]
@@ -127,8 +128,8 @@ def table_of(runs: Runs, number: int, name: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=100)
-    parser.add_argument("--rate", default="16k")
+    parser.add_argument("--runs", type=at_least(2), default=100)
+    parser.add_argument("--rate", type=a_rate, default="16k")
     parser.add_argument("--pythons", default="3.11.2,3.14")
     parser.add_argument("--write", action="store_true", help="into tests/bench/RESULTS.md")
     args = parser.parse_args()
