@@ -352,20 +352,10 @@ static uint32_t string_sections(struct mp_out *out)
     return end;
 }
 
-static uint32_t length_of(const char *text, uint32_t most)
-{
-    uint32_t length = 0;
-    while (length < most && text[length] != '\0') {
-        length++;
-    }
-    return length;
-}
-
 /* The names of the threads in `step`, as strings of the file alone from `first` on. Returns how many there are: no name is
  * string 0. */
 static uint32_t name_section(struct mp_out *out, uint32_t first, uint32_t count, uint32_t *ret_names)
 {
-    const uint32_t most = sizeof step.threads->name;
     uint32_t named = 0;
     for (uint32_t i = 0; i < count; i++) {
         ret_names[i] = step.threads[i].name[0] != '\0' ? first + named++ : 0;
@@ -376,12 +366,12 @@ static uint32_t name_section(struct mp_out *out, uint32_t first, uint32_t count,
     begin_rows(out, "STRS", first, named);
     for (uint32_t i = 0; i < count; i++) {
         if (ret_names[i] != 0) {
-            mp_out_u32(out, length_of(step.threads[i].name, most));
+            mp_out_u32(out, (uint32_t)strnlen(step.threads[i].name, sizeof step.threads[i].name));
         }
     }
     mp_out_pad(out);
     for (uint32_t i = 0; i < count; i++) {
-        mp_out_bytes(out, step.threads[i].name, length_of(step.threads[i].name, most));
+        mp_out_bytes(out, step.threads[i].name, strnlen(step.threads[i].name, sizeof step.threads[i].name));
     }
     mp_out_end(out);
     return named;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * A budget for the profiler's own memory.
  *
- * Beyond it the rate is doubled, and of the live samples that were drawn at finer rates about half are forgotten: each stays with the
+ * A sixteenth below it the rate is doubled, and of the live samples that were drawn at finer rates about half are forgotten: each stays with the
  * probability with which the new rate would have drawn it, given that the old one did, and then stands for as many blocks
  * more. That is what sampling at the new rate from the beginning would have given, so sums stay unbiased; their errors grow by
  * a root of two. The rows that were left are used again, so memory grows on only if the program's heap doubles. What

@@ -21,7 +21,7 @@ sys.path[:0] = [str(TESTS / "pythons"), str(TESTS / "e2e")]
 
 import find  # noqa: E402
 import known  # noqa: E402
-from asked import at_least, a_rate
+from asked import a_rate, at_least
 from harness import Python, Running, by_line  # noqa: E402
 
 UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import results
-from asked import at_least, a_rate
+from asked import a_rate, at_least
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = Path(os.environ.get("MPROFILE_BUILD") or ROOT / "build").absolute() / "libmprofile.so"

@@ -128,8 +128,8 @@ def budget_rows(program: str, blocks: int, budget: int) -> list[list[str]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=at_least(1000000), default=10_000_000)
-    parser.add_argument("--stacks", type=at_least(100000), default=1_000_000)
+    parser.add_argument("--samples", type=at_least(1_000_000), default=10_000_000)
+    parser.add_argument("--stacks", type=at_least(100_000), default=1_000_000)
     parser.add_argument("--write", action="store_true", help="into tests/bench/RESULTS.md")
     args = parser.parse_args()
     rows: list[list[str]] = []

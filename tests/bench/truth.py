@@ -21,7 +21,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from asked import at_least, a_rate
+from asked import a_rate, at_least
 from interpreters import TESTS, Interpreter, choose
 
 sys.path[:0] = [str(TESTS / "e2e")]

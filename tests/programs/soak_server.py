@@ -202,10 +202,6 @@ def do_keep_c() -> int:
 
 def do_abort() -> int:
     os.abort()  # never asked for, but by the test of tests/soak itself
-
-
-def do_hang() -> int:
-    time.sleep(1000)  # likewise
     return 0
 
 
