@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Starts one process of a workload under a configuration; counts its instructions, or takes its times.
+"""Starts a process of a workload under a configuration; counts its instructions, or takes its times.
 
 Instructions are counted by valgrind's cachegrind without its caches: the steadiest figure there is, undisturbed by what else the
 machine does. What is measured is one stretch of one run (see inside.c).
+
+Times are taken by turns: a process of each configuration stays, and works for a twentieth of a second whenever it is its turn. What else the machine does, and how
+fast it is just then, meets all of them; a ratio of two turns that lie side by side is good to a hundredth where one of whole runs is not to a tenth.
 """
 from __future__ import annotations
 
@@ -10,12 +13,14 @@ import functools
 import json
 import os
 import re
+import select
 import shutil
 import subprocess
 import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 import packages
 from configurations import CONFIGURATIONS, LIBRARY
@@ -97,3 +102,58 @@ def run(python: Interpreter, name: str, workload: str, loops: int, warm: int, co
         if count and len(counts) < 2:
             raise Failed("%s under %s: no counts: %s" % (workload, name, done.stderr[-1500:]))
         return Taken(told["cpu"], told["wall"], told["peak"], counts[-1] - counts[0] if count else 0)
+
+
+class Resident:
+    """A process that works when it is told to; to be closed, or used with `with`. Failed says why it could not."""
+
+    def __init__(self, python: Interpreter, name: str, workload: str, warm: int) -> None:
+        self.title = "%s under %s" % (workload, name)
+        self.folder = tempfile.TemporaryDirectory(prefix="bench.")
+        command, env = command_of(python, name, self.folder.name)
+        self.errors = open(self.folder.name + "/stderr", "w+")
+        self.process = subprocess.Popen([*command, str(HERE / "workloads.py"), workload, "turns", str(warm)], env=env, cwd=self.folder.name,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, bufsize=0)
+
+    def turn(self, loops: int) -> Taken:
+        """So many loops. Waits for them for LIMIT seconds."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        try:
+            self.process.stdin.write(b"%d\n" % loops)
+        except BrokenPipeError:
+            raise self.failed() from None
+        told = b""
+        while not told.startswith(b"{") or not told.endswith(b"\n"):
+            if not select.select([self.process.stdout], [], [], LIMIT)[0]:
+                raise Failed("%s: longer than %d s" % (self.title, LIMIT))
+            more = self.process.stdout.read(4096)
+            if not more:
+                raise self.failed()
+            told = (told + more)[(told + more).find(b"{"):] if b"{" in told + more else b""
+        row = json.loads(told)
+        return Taken(row["cpu"], row["wall"], row["peak"])
+
+    def failed(self) -> Failed:
+        self.process.wait()
+        self.errors.seek(0)
+        return Failed("%s: %s" % (self.title, self.errors.read()[-1500:]))
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+        self.errors.close()
+        self.folder.cleanup()
+
+    def __enter__(self) -> "Resident":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def loops_of(resident: Resident, least: int, seconds: float) -> int:
+    """How many loops, at least, take so long in processor time."""
+    loops = least
+    while resident.turn(loops).cpu < seconds:
+        loops *= 2
+    return loops

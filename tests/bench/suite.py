@@ -5,8 +5,8 @@
     tests/bench/suite.py [--python 3.11.2] [--benchmarks NAME,...|every-third] [--rounds 3] [--processes 4 --values 3] [--fresh] [--write]
 
 The benchmarks are run as pyperformance runs them, through pyperf, by default with as many processes and values, in all, as its --fast. For each benchmark the two sides
-take turns, three times, so that what else the machine does meets both; what it does in one turn only shows as a ratio far from the other two, and their median
-is taken. It is wall time, as pyperf measures: nothing else should run. A run that was stopped goes on where it was; --fresh begins anew. Shown: the ratios as geometric mean, median, 90th percentile and the worst ones; and of the highest resident size.
+take turns, three times, so that what else the machine does meets both. What it does makes values longer and never shorter: the ratio is that of the lower quartiles
+of all of a side's values. It is wall time, as pyperf measures: nothing else should run. A run that was stopped goes on where it was; --fresh begins anew. Shown: the ratios as geometric mean, median, 90th percentile and the worst ones; and of the highest resident size.
 Each benchmark's pinned packages are installed into a folder of its own in the cache; what has no wheel for the interpreter is left out, and named.
 Stated for Debian's optimized builds: 1.03 (geometric mean), 1.08 (90th percentile), 1.15 (worst).
 """
@@ -141,11 +141,11 @@ def ratios(raw: results.Raw, python: Interpreter, benchmarks: list[Benchmark]) -
     for benchmark in benchmarks:
         rounds = raw.found.get("%s/%s" % (python.name, benchmark.name), [])
         for name in rounds[0]["bare"] if rounds else ():
-            pairs = [[statistics.median(one[side][name][0]) for side in SIDES] for one in rounds if all(one[side][name][0] for side in SIDES)]
+            values = {side: [value for one in rounds for value in one[side][name][0]] for side in SIDES}
             sizes = {side: max(one[side][name][1] for one in rounds) for side in SIDES}
-            if pairs:
-                found[name] = (statistics.median(ours / bare for bare, ours in pairs),
-                               sizes["ours"] / sizes["bare"] if sizes["bare"] else None)
+            if all(len(some) > 3 for some in values.values()):
+                quarter = {side: statistics.quantiles(some, n=4)[0] for side, some in values.items()}
+                found[name] = (quarter["ours"] / quarter["bare"], sizes["ours"] / sizes["bare"] if sizes["bare"] else None)
     return found
 
 

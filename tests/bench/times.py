@@ -2,18 +2,22 @@
 # SPDX-License-Identifier: MIT
 """Processor time of workloads under this profiler, an empty hook and the others, as ratios to no profiler.
 
-    tests/bench/times.py [--pythons 3.11.2] [--under all] [--rounds 7] [--workloads NAME,...] [--scale 1] [--write]
+    tests/bench/times.py [--pythons 3.11.2] [--under all] [--rounds 6 --turns 24] [--workloads NAME,...] [--write]
 
-User and system time of the process, all threads, between the mark and the end (tests/bench/workloads.py); in each round every
-configuration runs once, in random order, and is divided by the same round's run without a profiler. Shown: the median of these ratios, and
-the quartiles. `none again` is a second run without: what the machine's noise does by itself. The highest resident size is the process's.
+User and system time of the process, all threads. In a round a process of each configuration is started, and they take turns of a twentieth of a second (of no
+profiler's), in random order each time; a turn is divided by the same turn's of no profiler, and the median of these is the round's ratio: so it matters
+little what else the machine does. Those that are many times slower take every eighth turn only. Shown: the mean of the rounds, with its standard
+error: processes differ by where the kernel puts their memory. `none again` is a second process without: what the method itself is off by. The highest resident size is the process's,
+above that of no profiler.
 """
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 import statistics
 import sys
+from dataclasses import dataclass
 
 import packages
 import process
@@ -24,55 +28,75 @@ from interpreters import Interpreter, choose
 from loops import LOOPS
 
 AGAIN = "none again"
+TURN_SECONDS = 0.05
+HEAVY_TURNS = 8  # of which a heavy one takes one
 
 
-def one(python: Interpreter, name: str, workload: str, scale: float) -> process.Taken | None:
-    """What a loop takes. None, and why on standard error, where it does not run."""
-    loops = max(1, round(LOOPS[workload].timed * scale / (8 if name in CONFIGURATIONS and CONFIGURATIONS[name].heavy else 1)))
-    try:
-        taken = process.run(python, NONE if name == AGAIN else name, workload, loops, LOOPS[workload].warm, count=False)
-    except process.Failed as failed:
-        print(failed, file=sys.stderr, flush=True)
-        return None
-    return process.Taken(taken.cpu / loops, taken.wall / loops, taken.peak_kib)
+@dataclass(frozen=True)
+class Round:
+    """One process's: the median ratio of its turns, and its highest resident size above no profiler's."""
+
+    ratio: float
+    more_kib: int
 
 
-def rounds_of(python: Interpreter, under: list[str], workload: str, rounds: int, scale: float) -> dict[str, list[process.Taken]]:
-    """By configuration, a round's figure at the round's place; what failed once is left out."""
-    found: dict[str, list[process.Taken]] = {name: [] for name in under}
+def heavy(name: str) -> bool:
+    return name in CONFIGURATIONS and CONFIGURATIONS[name].heavy
+
+
+def round_of(python: Interpreter, under: list[str], workload: str, turns: int, rng: random.Random) -> tuple[dict[str, Round], float]:
+    """By configuration; and the seconds that no profiler takes for a loop. What does not run is left out, and why is said."""
+    with contextlib.ExitStack() as stack:
+        residents: dict[str, process.Resident] = {}
+        for name in under:
+            residents[name] = stack.enter_context(
+                process.Resident(python, NONE if name == AGAIN else name, workload, LOOPS[workload].warm))
+        loops = process.loops_of(residents[NONE], 1, TURN_SECONDS)
+        found: dict[str, list[tuple[process.Taken, process.Taken]]] = {name: [] for name in residents}
+        for turn in range(turns):
+            order = [name for name in found if turn % HEAVY_TURNS == 0 or not heavy(name)]
+            rng.shuffle(order)
+            taken: dict[str, process.Taken] = {}
+            for name in order:
+                try:
+                    taken[name] = residents[name].turn(loops)
+                except process.Failed as failed:
+                    if name == NONE:
+                        raise
+                    print(failed, file=sys.stderr, flush=True)
+                    del found[name]
+            for name, mine in taken.items():
+                found[name].append((mine, taken[NONE]))
+    bare = [mine for mine, _ in found[NONE]]
+    return {name: Round(statistics.median(mine.cpu / theirs.cpu for mine, theirs in pairs), pairs[-1][0].peak_kib - bare[-1].peak_kib)
+            for name, pairs in found.items() if pairs}, statistics.median(taken.cpu for taken in bare) / loops
+
+
+def cell(rounds: list[Round]) -> str:
+    error = statistics.stdev(one.ratio for one in rounds) / len(rounds) ** 0.5
+    return "%.3f ± %.3f %+.1f MiB" % (statistics.mean(one.ratio for one in rounds), error,
+                                     statistics.median(one.more_kib for one in rounds) / 1024)
+
+
+def column_of(python: Interpreter, under: list[str], workload: str, rounds: int, turns: int) -> list[str]:
     rng = random.Random(1)
+    found: dict[str, list[Round]] = {name: [] for name in under}
+    bare = []
     for number in range(rounds):
-        order = list(found)
-        rng.shuffle(order)
-        for name in order:
-            taken = one(python, name, workload, scale)
-            if taken is None:
-                del found[name]
-            else:
-                found[name].append(taken)
-        print("%s %s: round %d of %d" % (python.name, workload, number + 1, rounds), file=sys.stderr, flush=True)
-    return found
+        these, seconds = round_of(python, under, workload, turns, rng)
+        bare.append(seconds)
+        for name, one in these.items():
+            found[name].append(one)
+        print("%s %s: round %d of %d: %s" % (python.name, workload, number + 1, rounds,
+                                            ", ".join("%s %.3f" % (name, one.ratio) for name, one in these.items())), file=sys.stderr, flush=True)
+    return ["%.3g ms a loop" % (1000 * statistics.median(bare)) if name == NONE else cell(found[name]) if len(found[name]) > 1 else "–"
+            for name in under]
 
 
-def cell(bare: list[process.Taken], taken: list[process.Taken]) -> str:
-    ratios = [mine.cpu / theirs.cpu for mine, theirs in zip(taken, bare)]
-    quarters = statistics.quantiles(ratios, n=4) if len(ratios) > 2 else [min(ratios), 0, max(ratios)]
-    more = statistics.median(a.peak_kib - b.peak_kib for a, b in zip(taken, bare)) / 1024
-    return "%.3f (%.3f–%.3f) %+.1f MiB" % (statistics.median(ratios), quarters[0], quarters[2], more)
-
-
-def table_of(python: Interpreter, under: list[str], workloads: list[str], rounds: int, scale: float) -> str:
-    columns = {workload: rounds_of(python, under, workload, rounds, scale) for workload in workloads}
-    rows = []
-    for name in under:
-        title = "no profiler, again" if name == AGAIN else CONFIGURATIONS[name].title
-        if name == NONE:
-            row = ["%.3g ms a loop" % (1000 * statistics.median(taken.cpu for taken in column[NONE]))
-                   for column in columns.values()]
-        else:
-            row = [cell(column[NONE], column[name]) if name in column else "–" for column in columns.values()]
-        rows.append([title, *row])
-    return "CPython %s\n\n%s" % (python.name, results.table(["", *(LOOPS[one].title for one in workloads)], rows))
+def table_of(python: Interpreter, under: list[str], workloads: list[str], rounds: int, turns: int) -> str:
+    columns = [column_of(python, under, workload, rounds, turns) for workload in workloads]
+    titles = ["no profiler, again" if name == AGAIN else CONFIGURATIONS[name].title for name in under]
+    return "CPython %s\n\n%s" % (python.name, results.table(["", *(LOOPS[one].title for one in workloads)], zip(titles, *columns)))
 
 
 def main() -> int:
@@ -80,16 +104,16 @@ def main() -> int:
     parser.add_argument("--pythons", default="3.11.2")
     parser.add_argument("--under", default="all", help="all (%(default)s), core, or names: " + ", ".join(CONFIGURATIONS))
     parser.add_argument("--workloads", type=some_workloads, default=",".join(LOOPS))
-    parser.add_argument("--rounds", type=at_least(1), default=7)
-    parser.add_argument("--scale", type=float, default=1.0, help="of the number of loops")
+    parser.add_argument("--rounds", type=at_least(2), default=6)
+    parser.add_argument("--turns", type=at_least(1), default=24)
     parser.add_argument("--write", action="store_true", help="into tests/bench/RESULTS.md")
     args = parser.parse_args()
     tables = []
     for python in choose(args.pythons):
         packages.folder(python)
         under = [name for name in names(args.under) if process.available(python, name)]
-        tables.append(table_of(python, [NONE, AGAIN, *under[1:]], args.workloads.split(","), args.rounds, args.scale))
-    note = "Processor time relative to no profiler in the same round: median (quartiles) of %d rounds, and the highest resident size above." % args.rounds
+        tables.append(table_of(python, [NONE, AGAIN, *under[1:]], args.workloads.split(","), args.rounds, args.turns))
+    note = "Processor time relative to no profiler: mean of %d processes, its standard error, and the highest resident size above." % args.rounds
     results.show("times", "\n\n".join([note, *tables, results.footer(packages.versions())]), args.write)
     return 0
 

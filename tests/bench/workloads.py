@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Runs inside the interpreter that is measured: one workload under one profiler, one process a measurement.
 
-    workloads.py NAME LOOPS WARM
+    workloads.py NAME LOOPS WARM       one stretch of LOOPS loops, at once
+    workloads.py NAME turns WARM       a stretch whenever it is asked for one: a line of standard input is a number of loops
 
 Most are pyperformance's own functions in a plain loop. What is measured begins after WARM loops, at a mark (inside.c), and ends with
-the loops: neither the start nor the end of the process is in it. Prints one line of JSON. process.py starts it and says in the
+the loops: neither the start nor the end of the process is in it. Prints a line of JSON for each stretch. process.py starts it and says in the
 environment what else is needed (BENCH_START, BENCH_INSIDE, BENCH_FOLDER).
 """
 from __future__ import annotations
@@ -207,18 +208,26 @@ def run(loop: Loop, loops: int) -> tuple[float, float]:
     return time.process_time() - cpu, time.perf_counter() - wall
 
 
-def measure(name: str, loops: int, warm: int) -> None:
+def stretch(loop: Loop, loops: int) -> None:
+    cpu, wall = run(loop, loops)
+    told = {"cpu": cpu, "wall": wall, "peak": peak_kib()}
+    os.write(1, json.dumps(told).encode() + b"\n")
+
+
+def measure(name: str, loops: str, warm: int) -> None:
     start(os.environ.get("BENCH_START", ""))
     loop = WORKLOADS[name]()
     loop(warm)
     gc.collect()
     gc.freeze()  # what was there before is not looked through now and then, here in one run and there in another
-    inside.mark()
-    cpu, wall = run(loop, loops)
-    told = {"cpu": cpu, "wall": wall, "peak": peak_kib()}
-    os.write(1, json.dumps(told).encode() + b"\n")
+    if loops == "turns":
+        for line in sys.stdin:
+            stretch(loop, int(line))
+    else:
+        inside.mark()
+        stretch(loop, int(loops))
     inside.end()
 
 
 if __name__ == "__main__":
-    measure(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    measure(sys.argv[1], sys.argv[2], int(sys.argv[3]))
