@@ -167,6 +167,25 @@ def test_source_line_below_the_row(tmp_path: Any, path: str) -> None:
     assert "rows" not in out and "changed after the snapshot" in out
 
 
+@pytest.mark.parametrize("first", [b"# coding: no-such-coding\n", b"\xff\xfe\n", b"# coding: utf-7\n"])
+def test_a_source_in_whatever_coding_is_shown(tmp_path: Any, path: str, first: bytes) -> None:
+    (tmp_path / "app").mkdir()
+    source = tmp_path / "app" / "models.py"
+    source.write_bytes(first + b"\n" * 10 + b"    rows = [1, 2]\n")
+    os.utime(str(source), (1, 1))
+    assert "    Model.load: rows = [1, 2]\n" in read(path)[1]
+
+
+def test_counts_of_blocks_are_called_so(path: str) -> None:
+    status, out, err = read(path, "--value", "alloc_blocks", "--limit", "1")
+    assert (status, err) == (0, "")
+    assert " more lines: " in out and " blocks " in out.partition(" more lines: ")[2]
+    total = json.loads(read(path, "--json", "-")[1])["total"]["blocks"]
+    tree = read(path, "--tree", "--value", "inuse_blocks")[1].partition("\nblocks ")[2].splitlines()[1:]
+    roots = [line for line in tree if "  \u2022 " in line and not line.split("\u2022")[0].endswith("    ")]
+    assert tree and sum(int(line.split()[0]) for line in roots) == pytest.approx(total, abs=1)
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-16", "cp037"])
 def test_any_encoding_of_the_output(encoding: str) -> None:
     for name in ("hostile.bin", "sampled.bin"):

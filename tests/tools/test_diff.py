@@ -236,3 +236,26 @@ def test_noise_is_marked_and_can_be_hidden(tmp_path: Any) -> None:
     hidden = read(new, "--diff", old, "--significant")[1]
     assert "3 lines within the noise hidden" in hidden
     assert "ways.py:30" not in hidden and "ways.py:10" in hidden
+
+
+def test_what_is_not_shown_is_added_up(tmp_path: Any) -> None:
+    """In the unit that is ranked, with the error of the sum."""
+    old = save(tmp_path / "old.bin", leaky(HOUR).bytes())
+    new = save(tmp_path / "new.bin", leaky().bytes())
+    for value, unit in (("inuse_bytes", "bytes"), ("inuse_blocks", "blocks"), ("alloc_blocks", "blocks")):
+        changes = [row["change"] for row in rows(new, old, "--value", value) if row["change"][unit + "_error"]]
+        shown = read(new, "--diff", old, "--value", value, "--limit", "1")[1]
+        (line,) = [line for line in shown.splitlines() if "--limit 0 shows all" in line]
+        rest = sum(change[unit] for change in changes[1:])
+        error = sum(change[unit + "_error"] ** 2 for change in changes[1:]) ** 0.5
+        if unit == "bytes":
+            expected = "%+.0f KiB \u00b1%.0f" % (rest / 1024, error / 1024)
+        else:
+            expected = "%+.0f blocks \u00b1%.0f" % (rest, error)
+        assert "%d more lines changed: %s, " % (len(changes) - 1, expected) in line
+
+
+def test_the_error_of_a_peak_is_said_to_be_more_than_it_is(tmp_path: Any) -> None:
+    old, new = pair(tmp_path)
+    text = " ".join(read(new, "--diff", old, "--value", "peak_bytes")[1].split())
+    assert "overstated where blocks are in both peaks" in text

@@ -160,3 +160,19 @@ def test_the_page_opens_with_what_was_asked(by: str, tmp_path: Any) -> None:
     program.block(1, [MAIN], type_name="int")
     facts, _ = unpacked(page_of(program, tmp_path, "--by", by, "--value", "inuse_blocks"))
     assert (facts["group"], facts["value"]) == (by, "inuse_blocks")
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--cumulative"], "--cumulative goes with a table"),
+        (["--by", "thread"], "--html has no table by thread; it has lineno, function, filename, type, domain"),
+    ],
+)
+def test_what_a_page_has_not_is_refused_and_nothing_written(options: Any, words: str, tmp_path: Any) -> None:
+    program = Program(0)
+    program.block(8, [MAIN])
+    page = tmp_path / "page.html"
+    status, out, err = read("--html", str(page), *options, save(tmp_path / "a.bin", program.bytes()))
+    assert (status, out) == (1, "") and words in err and err.count("\n") == 1
+    assert not page.exists()

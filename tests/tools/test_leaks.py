@@ -150,6 +150,27 @@ def test_several_snapshots_of_one_process(tmp_path: Any) -> None:
     assert "app/ways.py:%d" % WAYS["leak"][1] in text
 
 
+def words(*arguments: str) -> str:
+    status, out, err = read(*arguments)
+    assert (status, err) == (0, "")
+    return " ".join(out.split())
+
+
+def test_what_is_not_shown_of_several_snapshots_is_said(tmp_path: Any) -> None:
+    paths = [save(tmp_path / ("%d.bin" % n), leaky(n * HOUR, number=n).bytes()) for n in (1, 2, 3)]
+    assert "1 more grew, --limit 0 shows all." in words(*paths, "--leaks", "--limit", "1")
+    shrunk = []
+    for number, blocks in enumerate((5, 3, 4), 1):
+        program = Program(0, clock_ms=number * HOUR, number=number, time="%d.0" % (1700000000 + number))
+        for block in range(blocks):
+            program.block(1000, [LOAD, MAIN], address=block + 1, time=block)
+        shrunk.append(save(tmp_path / ("s%d.bin" % number), program.bytes()))
+    text = words(*shrunk, "--leaks")
+    assert "Nothing grew in each of them beyond the noise." in text
+    assert "1 changed, but not upwards each time beyond the noise." in text
+    assert "changed, but" not in words(shrunk[0], shrunk[0], "--leaks")
+
+
 def test_sets_of_workers(tmp_path: Any) -> None:
     paths = []
     for uid in ("00000000000000e1", "00000000000000e2"):
