@@ -123,14 +123,14 @@ class Resident:
         except BrokenPipeError:
             raise self.failed() from None
         told = b""
-        while not told.startswith(b"{") or not told.endswith(b"\n"):
+        while not (found := re.search(rb"^\{.*\}\n", told, re.MULTILINE)):
             if not select.select([self.process.stdout], [], [], LIMIT)[0]:
                 raise Failed("%s: longer than %d s" % (self.title, LIMIT))
             more = self.process.stdout.read(4096)
             if not more:
                 raise self.failed()
-            told = (told + more)[(told + more).find(b"{"):] if b"{" in told + more else b""
-        row = json.loads(told)
+            told += more
+        row = json.loads(found.group())
         return Taken(row["cpu"], row["wall"], row["peak"])
 
     def failed(self) -> Failed:

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import shlex
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,11 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = ["| %s |" % " | ".join(heads), "|---|%s" % ("--:|" * (len(heads) - 1))]
     lines += ["| %s |" % " | ".join(row) for row in rows]
     return "\n".join(lines)
+
+
+def mean_and_error(values: Sequence[float]) -> str:
+    """The mean and its standard error; of two values at least."""
+    return "%.3f ± %.3f" % (statistics.mean(values), statistics.stdev(values) / len(values) ** 0.5)
 
 
 def footer(words: str = "") -> str:
@@ -87,4 +93,4 @@ class Raw:
             file.write(json.dumps(row) + "\n")
 
 
-__all__ = ["Raw", "footer", "revision", "show", "table"]
+__all__ = ["Raw", "footer", "mean_and_error", "revision", "show", "table"]

@@ -5,7 +5,7 @@
     tests/bench/threads.py [--pythons 3.11.2,3.13t] [--rounds 6 --turns 20] [--write]
 
 Two kinds of threads. In C: malloc and free in threads that hold no lock of Python's, inside a Python process. In Python: the worst case of
-tests/bench/workloads.py, in each interpreter; where there is a GIL its threads take turns. The work is the same whatever the number of threads.
+tests/bench/workloads.py, in each interpreter; where there is a GIL its threads take turns. Both sides do the same work in a turn.
 Processor time of all threads: in a round a process without and one with it take turns of a tenth of a second, and the median of the turns' ratios is the
 round's; shown is the mean of the rounds with its standard error. Waiting for a lock in the
 kernel is not in processor time, so the ratio of wall time stands beside it; with more threads than cores it says little.
@@ -50,10 +50,6 @@ def ratios(python: Interpreter, kind: str, number: int, rounds: int, turns: int)
     return [cpu for cpu, _ in found], [wall for _, wall in found]
 
 
-def shown(values: list[float]) -> str:
-    return "%.3f ± %.3f" % (statistics.mean(values), statistics.stdev(values) / len(values) ** 0.5)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pythons", default="3.11.2,3.13t")
@@ -66,8 +62,8 @@ def main() -> int:
         packages.folder(python)
         for kind, title in KINDS.items():
             found = [ratios(python, kind, number, args.rounds, args.turns) for number in THREADS]
-            rows.append(["%s, CPython %s, processor time" % (title, python.name), *(shown(cpu) for cpu, _ in found)])
-            rows.append(["… wall time", *(shown(wall) for _, wall in found)])
+            rows.append(["%s, CPython %s, processor time" % (title, python.name), *(results.mean_and_error(cpu) for cpu, _ in found)])
+            rows.append(["… wall time", *(results.mean_and_error(wall) for _, wall in found)])
             print(rows[-2], rows[-1], file=sys.stderr, flush=True)
     heads = ["ratio to no profiler, by threads", *(str(number) for number in THREADS)]
     results.show("threads", "%s\n\n%s" % (results.table(heads, rows), results.footer()), args.write)

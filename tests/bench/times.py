@@ -73,9 +73,7 @@ def round_of(python: Interpreter, under: list[str], workload: str, turns: int, r
 
 
 def cell(rounds: list[Round]) -> str:
-    error = statistics.stdev(one.ratio for one in rounds) / len(rounds) ** 0.5
-    return "%.3f ± %.3f %+.1f MiB" % (statistics.mean(one.ratio for one in rounds), error,
-                                     statistics.median(one.more_kib for one in rounds) / 1024)
+    return "%s %+.1f MiB" % (results.mean_and_error([one.ratio for one in rounds]), statistics.median(one.more_kib for one in rounds) / 1024)
 
 
 def column_of(python: Interpreter, under: list[str], workload: str, rounds: int, turns: int) -> list[str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs inside the interpreter that is measured: one workload under one profiler, one process a measurement.
+"""Runs inside the interpreter that is measured: one workload under one profiler.
 
     workloads.py NAME LOOPS WARM       one stretch of LOOPS loops, at once
     workloads.py NAME turns WARM       a stretch whenever it is asked for one: a line of standard input is a number of loops
