@@ -7,10 +7,11 @@
 
 #include "core/sys.h"
 
-/* The filter has 8 to 16 counters a live sample while it is small: up to one free in eight looks further, and finds nothing. From
- * FILTER_LARGE on it has 4 to 8, for it is paid twice (filter_grow), and nothing but a rate far below the usual makes it so large. */
+/* The filter has 32 to 64 counters a live sample while it is small, which at the usual rate it is up to heaps of 4 GiB: one free in
+ * 32 at most looks further, takes the lock and finds nothing. From FILTER_LARGE on there are fewer, down to 4, for it is paid
+ * twice (filter_grow), and nothing but a rate far below the usual makes it larger. */
 #define FILTER_FIRST_LOG2 16
-#define FILTER_LARGE ((uint64_t)1 << 18)
+#define FILTER_LARGE ((uint64_t)1 << 20)
 #define FILTER_STEP 32
 
 /* Before the first sample: one counter, zero. (A flexible member cannot be initialised portably.) */
@@ -84,7 +85,7 @@ static void count_row(struct mp_live *live, uint32_t id, uint64_t address, int s
 static bool filter_is_full(const struct mp_live *live)
 {
     uint64_t size = filter_now()->mask + 1;
-    return live->index.rows > size / (size < FILTER_LARGE ? 8 : 4);
+    return live->index.rows > size / (size < FILTER_LARGE ? 32 : 4);
 }
 
 /* Fills a larger filter a few rows at a time, so that no lock is held for it, and publishes it when it is whole.

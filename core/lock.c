@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * A futex lock in three states: see lock.h. The algorithm is "mutex2" of U. Drepper, "Futexes Are
- * Tricky" (2011), with a short spin before the first sleep.
+ * Tricky" (2011), with a short spin before the first sleep. The spin reads and does not try: a try takes the
+ * cache line away from the holder, who needs it to release.
  *
  * Context: hook, writer.
  */
@@ -20,9 +21,9 @@ static void relax(void)
 void mp_lock_take(struct mp_lock *lock)
 {
     for (int spins = 0; spins < 100; spins++) {
-        uint32_t seen = 0;
-        if (__atomic_compare_exchange_n(&lock->word, &seen, 1, false, __ATOMIC_ACQUIRE,
-                                        __ATOMIC_RELAXED)) {
+        uint32_t seen = __atomic_load_n(&lock->word, __ATOMIC_RELAXED);
+        if (seen == 0 &&
+            __atomic_compare_exchange_n(&lock->word, &seen, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
             return;
         }
         relax();

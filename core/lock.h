@@ -13,8 +13,9 @@
 
 #include <stdint.h>
 
+/* Alone in its cache line: who waits for it reads it all the time, and what it guards is the holder's to write. */
 struct mp_lock {
-    uint32_t word;
+    _Alignas(64) uint32_t word;
 };
 
 void mp_lock_take(struct mp_lock *lock);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The live samples against a model, and their filter: it never says no to a live address, while it grows as well and
- * while other threads insert and remove; counters that reached the top stay there; memory that is refused.
+ * while other threads insert and remove; counters that reached the top stay there; memory that is refused;
+ * how often it says "maybe" for nothing.
  */
 #include "suite.h"
 
@@ -123,7 +124,7 @@ static void the_filter_grows_in_small_steps(void **state)
     (void)state;
     uint64_t seed = 5;
     uint32_t growing = 0;
-    for (uint32_t i = 1; i <= 120000; i++) {
+    for (uint32_t i = 1; i <= 420000; i++) {
         struct mp_live_row old, row = row_of((uint64_t)i * 4096 + 64, i);
         assert_int_equal(mp_live_insert(&live, &row, &old), MP_OK);
         bool before = live.next_filter != NULL;
@@ -131,17 +132,52 @@ static void the_filter_grows_in_small_steps(void **state)
         if (suite_below(&seed, 3) == 0) { /* one goes that may be counted in both, in one, or be gone */
             mp_live_remove(&live, (uint64_t)(1 + suite_below(&seed, i)) * 4096 + 64, &old);
         }
-        if (before && growing % 64 == 0) {
+        if (before && (growing < 480 ? growing % 16 == 0 : growing % 1024 == 0)) { /* small filters, and the largest */
             expect_exact(live.next_filter, live.filled);
             expect_exact(filter_now(), live.rows.count);
         }
     }
-    assert_true(growing > 2000);
+    assert_true(growing > 8000);
+    assert_int_equal(filter_now()->mask, 2 * FILTER_LARGE - 1);
     assert_true((uint64_t)live.index.rows * 4 <= filter_now()->mask);
     expect_exact(filter_now(), live.rows.count);
     for (uint32_t i = 1; i < live.rows.count; i++) {
         const struct mp_live_row *row = mp_vec_at(&live.rows, i);
         assert_true(row->address == 0 || maybe(row->address));
+    }
+}
+
+/* malloc's arenas begin at multiples of 64 MiB: threads that do the same work have their blocks at the same places in them. */
+static void arenas_do_not_share_counters(void **state)
+{
+    (void)state;
+    const uint64_t first = 0x7F1200000000, arena = 64 << 20;
+    for (uint64_t block = 0; block < 100; block++) {
+        struct mp_live_row old, row = row_of(first + 0x8D0 + block * 272, 1);
+        assert_int_equal(mp_live_insert(&live, &row, &old), MP_OK);
+    }
+    for (uint64_t other = 1; other <= 16; other++) {
+        for (uint64_t block = 0; block < 100; block++) {
+            assert_false(maybe(first + other * arena + 0x8D0 + block * 272));
+        }
+    }
+}
+
+/* Up to 32,000 samples, 4 GiB at the usual rate. */
+static void one_free_in_32_looks_further_at_most(void **state)
+{
+    (void)state;
+    uint64_t seed = 23;
+    for (uint32_t i = 1; i <= 32000; i++) {
+        struct mp_live_row old, row = row_of((uint64_t)suite_below(&seed, 1u << 27) * 16, i);
+        assert_true(mp_live_insert(&live, &row, &old) >= 0);
+        if (i % 1000 == 0 && live.next_filter == NULL) {
+            uint32_t further = 0;
+            for (uint32_t free = 0; free < 100000; free++) {
+                further += maybe((uint64_t)suite_below(&seed, 1u << 27) * 16 + 8);
+            }
+            assert_in_range(further, 1, 100000 / 30);
+        }
     }
 }
 
@@ -253,6 +289,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(nothing_is_live_at_first, fresh, done),
         cmocka_unit_test_setup_teardown(random_life_is_as_the_model_says, fresh, done),
         cmocka_unit_test_setup_teardown(the_filter_grows_in_small_steps, fresh, done),
+        cmocka_unit_test_setup_teardown(arenas_do_not_share_counters, fresh, done),
+        cmocka_unit_test_setup_teardown(one_free_in_32_looks_further_at_most, fresh, done),
         cmocka_unit_test_setup_teardown(counters_stick_at_the_top, fresh, done),
         cmocka_unit_test_setup_teardown(memory_refused_is_safe, fresh, done),
         cmocka_unit_test_setup_teardown(threads_get_no_false_no, fresh, done),
