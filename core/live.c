@@ -7,18 +7,18 @@
 
 #include "core/sys.h"
 
-/* The filter has 32 to 64 counters a live sample while it is small, which at the usual rate it is up to heaps of 4 GiB: one free in
- * 32 at most looks further, takes the lock and finds nothing. From FILTER_LARGE on there are fewer, down to 4, for it is paid
- * twice (filter_grow), and nothing but a rate far below the usual makes it larger. */
+/* While it is small, which at the usual rate it is up to heaps of 2 GiB, the filter has 16 to 32 counters a live sample, and as many again
+ * in its second half: one free in 16 at most looks further, and one in 256 takes the lock and finds nothing. From FILTER_LARGE on there is
+ * one half, of 4 counters at least, for it is paid twice (filter_grow), and nothing but a rate far below the usual makes it much larger. */
 #define FILTER_FIRST_LOG2 16
-#define FILTER_LARGE ((uint64_t)1 << 20)
+#define FILTER_LARGE ((uint64_t)1 << 19)
 #define FILTER_STEP 32
 
 /* Before the first sample: one counter, zero. (A flexible member cannot be initialised portably.) */
 static struct {
-    uint64_t mask;
+    uint64_t mask, second;
     uint8_t counts[8];
-} filter_empty = {0, {0}};
+} filter_empty = {0, 0, {0}};
 
 static uint64_t pins[MP_LIVE_PINS];
 static uint32_t pin_count;
@@ -40,10 +40,18 @@ static struct mp_filter *filter_now(void)
     return (struct mp_filter *)(uintptr_t)mp_live_filter;
 }
 
+static uint64_t second_slot(const struct mp_filter *filter, uint64_t address)
+{
+    return filter->second + (mp_hash_u64(address) & filter->mask);
+}
+
 static void pin(struct mp_filter *filter)
 {
     for (uint32_t i = 0; i < pin_count; i++) {
         filter->counts[mp_filter_slot(pins[i]) & filter->mask] = UINT8_MAX;
+        if (filter->second != 0) {
+            filter->counts[second_slot(filter, pins[i])] = UINT8_MAX;
+        }
     }
 }
 
@@ -55,22 +63,42 @@ void mp_live_pin(uint64_t address)
     pin(filter_now());
 }
 
+static size_t filter_bytes(uint64_t size)
+{
+    return sizeof(struct mp_filter) + (size < FILTER_LARGE ? 2 * size : size);
+}
+
 static struct mp_filter *filter_make(uint32_t log2)
 {
-    struct mp_filter *filter = mp_sys_map(sizeof *filter + ((size_t)1 << log2));
+    uint64_t size = (uint64_t)1 << log2;
+    struct mp_filter *filter = mp_sys_map(filter_bytes(size));
     if (filter != NULL) {
-        filter->mask = ((uint64_t)1 << log2) - 1;
+        filter->mask = size - 1;
+        filter->second = size < FILTER_LARGE ? size : 0;
         pin(filter);
     }
     return filter;
 }
 
-static void filter_count(struct mp_filter *filter, uint64_t address, int sign)
+static void add(uint8_t *count, int sign)
 {
-    uint8_t *count = &filter->counts[mp_filter_slot(address) & filter->mask];
     if (*count != UINT8_MAX) { /* what reached the top cannot be counted down: it stays a "maybe" */
         __atomic_store_n(count, (uint8_t)(*count + sign), __ATOMIC_RELAXED);
     }
+}
+
+static void filter_count(struct mp_filter *filter, uint64_t address, int sign)
+{
+    add(&filter->counts[mp_filter_slot(address) & filter->mask], sign);
+    if (filter->second != 0) {
+        add(&filter->counts[second_slot(filter, address)], sign);
+    }
+}
+
+bool mp_live_maybe(uint64_t address)
+{
+    const struct mp_filter *filter = __atomic_load_n(&mp_live_filter, __ATOMIC_ACQUIRE);
+    return filter->second == 0 || __atomic_load_n(&filter->counts[second_slot(filter, address)], __ATOMIC_RELAXED) != 0;
 }
 
 /* The row's address came (+1) or is about to go (-1). */
@@ -85,7 +113,7 @@ static void count_row(struct mp_live *live, uint32_t id, uint64_t address, int s
 static bool filter_is_full(const struct mp_live *live)
 {
     uint64_t size = filter_now()->mask + 1;
-    return live->index.rows > size / (size < FILTER_LARGE ? 32 : 4);
+    return live->index.rows > size / (size < FILTER_LARGE ? 16 : 4);
 }
 
 /* Fills a larger filter a few rows at a time, so that no lock is held for it, and publishes it when it is whole.

@@ -2,7 +2,8 @@
  * The live samples, by address.
  *
  * Beside the index stands a filter of small counters, read without a lock by every free that is
- * watched: zero means that no live sample has this address. It errs in the safe direction only.
+ * watched: zero means that no live sample has this address. It errs in the safe direction only. Where its counters say
+ * "maybe", those of a second half are asked before the lock is taken: two blocks that meet in one half do not in the other.
  *
  * Invariants: at most one live sample an address (a newer one replaces it: the free of the older was not
  * seen); a filter byte is at least the number of live samples that map to it, up to 255, where it sticks.
@@ -28,6 +29,7 @@ struct mp_live_row {
 
 struct mp_filter {
     uint64_t mask;
+    uint64_t second;  /* where the second half begins in counts; 0: there is none */
     uint8_t counts[];
 };
 
@@ -48,6 +50,8 @@ int mp_live_init(struct mp_live *live);
  * there is a filter, for every address. */
 #define MP_LIVE_PINS 64
 void mp_live_pin(uint64_t address);
+/* False: surely no live sample, though the first half of the filter said "maybe". From anywhere, without a lock. */
+bool mp_live_maybe(uint64_t address);
 /* Puts *row in. MP_OK; a negative enum mp_err; or 1 where the address was known: then *ret_old is the sample that it
  * replaces. */
 int mp_live_insert(struct mp_live *live, const struct mp_live_row *row, struct mp_live_row *ret_old);

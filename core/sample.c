@@ -419,6 +419,9 @@ MP_COLD bool mp_sample_forget(const void *block, struct mp_live_row *ret_row)
     if (block == NULL || !__atomic_load_n(&mp_profile.ready, __ATOMIC_ACQUIRE)) {
         return false; /* before there are tables, a pin (live.h) may ask for every block */
     }
+    if (!mp_live_maybe((uintptr_t)block)) {
+        return false;
+    }
     if (mp_tls.inside) {
         mp_profile_count(MP_LOST_FREES);
         return false;

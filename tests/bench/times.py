@@ -76,6 +76,14 @@ def cell(rounds: list[Round]) -> str:
     return "%s %+.1f MiB" % (results.mean_and_error([one.ratio for one in rounds]), statistics.median(one.more_kib for one in rounds) / 1024)
 
 
+def duration(seconds: float) -> str:
+    """Three digits, in the largest unit that is not larger than it."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return "%.3g %s" % (seconds / size, unit)
+    return "%.3g ns" % (seconds / 1e-9)
+
+
 def column_of(python: Interpreter, under: list[str], workload: str, rounds: int, turns: int) -> list[str]:
     rng = random.Random(1)
     found: dict[str, list[Round]] = {name: [] for name in under}
@@ -87,7 +95,7 @@ def column_of(python: Interpreter, under: list[str], workload: str, rounds: int,
             found[name].append(one)
         print("%s %s: round %d of %d: %s" % (python.name, workload, number + 1, rounds,
                                             ", ".join("%s %.3f" % (name, one.ratio) for name, one in these.items())), file=sys.stderr, flush=True)
-    return ["%.3g ms a loop" % (1000 * statistics.median(bare)) if name == NONE else cell(found[name]) if len(found[name]) > 1 else "–"
+    return [duration(statistics.median(bare)) + " a loop" if name == NONE else cell(found[name]) if len(found[name]) > 1 else "–"
             for name in under]
 
 
