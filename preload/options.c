@@ -276,7 +276,7 @@ static const struct option {
      parse_signal},
     {"MPROFILEEXIT", "0", "0 or 1", parse_exit},
     {"MPROFILEINTERVAL", NULL, "a time as 30s, 5m or 1h", parse_interval},
-    {"MPROFILEKEEP", NULL, "a number from 1 to 1024, or all", parse_keep},
+    {"MPROFILEKEEP", "all", "a number from 1 to 1024, or all", parse_keep},
     {"MPROFILECHILDREN", "1", "0 or 1", parse_children},
     {"MPROFILEARGV", "1", "0 or 1", parse_argv},
     {"MPROFILENATIVE", "0", "0 or 1", parse_native},
