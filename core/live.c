@@ -63,9 +63,15 @@ void mp_live_pin(uint64_t address)
     pin(filter_now());
 }
 
+/* Counters of the second half of a filter of this size. */
+static uint64_t second_size(uint64_t size)
+{
+    return size < FILTER_LARGE ? size : 0;
+}
+
 static size_t filter_bytes(uint64_t size)
 {
-    return sizeof(struct mp_filter) + (size < FILTER_LARGE ? 2 * size : size);
+    return sizeof(struct mp_filter) + size + second_size(size);
 }
 
 static struct mp_filter *filter_make(uint32_t log2)
@@ -74,7 +80,7 @@ static struct mp_filter *filter_make(uint32_t log2)
     struct mp_filter *filter = mp_sys_map(filter_bytes(size));
     if (filter != NULL) {
         filter->mask = size - 1;
-        filter->second = size < FILTER_LARGE ? size : 0;
+        filter->second = second_size(size);
         pin(filter);
     }
     return filter;

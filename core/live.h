@@ -3,7 +3,7 @@
  *
  * Beside the index stands a filter of small counters, read without a lock by every free that is
  * watched: zero means that no live sample has this address. It errs in the safe direction only. Where its counters say
- * "maybe", those of a second half are asked before the lock is taken: two blocks that meet in one half do not in the other.
+ * "maybe", those of a second half are asked before the lock is taken: two blocks that meet in one half hardly ever do in the other.
  *
  * Invariants: at most one live sample an address (a newer one replaces it: the free of the older was not
  * seen); a filter byte is at least the number of live samples that map to it, up to 255, where it sticks.
@@ -62,10 +62,11 @@ bool mp_live_find(struct mp_live *live, uint64_t address, struct mp_live_row *re
 /* Takes the sample at this address out and writes it to *ret_row; false where there is none. */
 bool mp_live_remove(struct mp_live *live, uint64_t address, struct mp_live_row *ret_row);
 
-/* (address >> 4) + (11 * address >> 18), in one multiplication (one by 2^14 + 1 becomes a shift and an addition). Neighbours have neighbouring counters: a program that works in one
- * place works in few cache lines of the filter. The second term tells apart what lies at the same place of larger units: the
- * arenas that malloc gives its threads, 64 MiB each, in which threads that do the same work have their blocks at the same places. (Large
- * blocks, which lie at multiples of pages, share some counters; their free is a system call anyway.) */
+/* (address >> 4) + (11 * address >> 18), in one multiplication (a factor of 2^14 + 1 would become a shift and an addition).
+ * Neighbours have neighbouring counters: a program that works in one place works in few cache lines of the filter. The second term
+ * tells apart what lies at the same place of larger units: the arenas that malloc gives its threads, 64 MiB each, in which threads
+ * that do the same work have their blocks at the same places. (Large blocks, which lie at multiples of pages, share some counters;
+ * their free is a system call anyway.) */
 MP_INLINE uint64_t mp_filter_slot(uint64_t address)
 {
     return address * ((1u << 14) + 11) >> 18;

@@ -54,7 +54,7 @@ static bool maybe(uint64_t address)
 /* Each counter is the number of live rows below `end` that map to it, or stands at the top. */
 static void expect_exact(const struct mp_filter *filter, uint32_t end)
 {
-    uint64_t size = filter->mask + 1 + (filter->second != 0 ? filter->mask + 1 : 0);
+    uint64_t size = filter->mask + 1 + second_size(filter->mask + 1);
     uint32_t *counts = test_calloc(size, sizeof *counts);
     for (uint32_t i = 1; i < end; i++) {
         const struct mp_live_row *row = mp_vec_at(&live.rows, i);
