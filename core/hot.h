@@ -51,10 +51,10 @@ MP_INLINE bool mp_hot_maybe_sampled(const void *block)
 #if defined(__x86_64__)
     /* A relaxed load, which the compiler would not compare in place. */
     bool some;
-    __asm__ volatile("cmpb $0, %[count]" : "=@ccnz"(some) : [count] "m"(filter->counts[slot]));
+    __asm__ volatile("cmpb %[none], %[count]" : "=@ccnz"(some) : [count] "m"(filter->counts[slot]), [none] "i"((int8_t)MP_FILTER_NONE));
     return MP_UNLIKELY(some);
 #else
-    return MP_UNLIKELY(__atomic_load_n(&filter->counts[slot], __ATOMIC_RELAXED) != 0);
+    return MP_UNLIKELY(__atomic_load_n(&filter->counts[slot], __ATOMIC_RELAXED) != MP_FILTER_NONE);
 #endif
 }
 

@@ -5,20 +5,23 @@
  */
 #include "core/live.h"
 
+#include <string.h>
+
 #include "core/sys.h"
 
 /* While it is small, which at the usual rate it is up to heaps of 2 GiB, the filter has 16 to 32 counters a live sample, and as many again
  * in its second half: one free in 16 at most looks further, and one in 256 takes the lock and finds nothing. From FILTER_LARGE on there is
- * one half, of 4 counters at least, for it is paid twice (filter_grow), and nothing but a rate far below the usual makes it much larger. */
+ * one half, of 4 counters at least, for nothing but a rate far below the usual makes it much larger. */
 #define FILTER_FIRST_LOG2 16
 #define FILTER_LARGE ((uint64_t)1 << 19)
 #define FILTER_STEP 32
+#define CLEAR_STEP 4096u
 
-/* Before the first sample: one counter, zero. (A flexible member cannot be initialised portably.) */
+/* Before the first sample: one counter. (A flexible member cannot be initialised portably.) */
 static struct {
     uint64_t mask, second;
     uint8_t counts[8];
-} filter_empty = {0, 0, {0}};
+} filter_empty = {0, 0, {MP_FILTER_NONE}};
 
 static uint64_t pins[MP_LIVE_PINS];
 static uint32_t pin_count;
@@ -48,9 +51,9 @@ static uint64_t second_slot(const struct mp_filter *filter, uint64_t address)
 static void pin(struct mp_filter *filter)
 {
     for (uint32_t i = 0; i < pin_count; i++) {
-        filter->counts[mp_filter_slot(pins[i]) & filter->mask] = UINT8_MAX;
+        filter->counts[mp_filter_slot(pins[i]) & filter->mask] = 0;
         if (filter->second != 0) {
-            filter->counts[second_slot(filter, pins[i])] = UINT8_MAX;
+            filter->counts[second_slot(filter, pins[i])] = 0;
         }
     }
 }
@@ -69,9 +72,14 @@ static uint64_t second_size(uint64_t size)
     return size < FILTER_LARGE ? size : 0;
 }
 
+static uint64_t filter_counters(uint64_t size)
+{
+    return size + second_size(size);
+}
+
 static size_t filter_bytes(uint64_t size)
 {
-    return sizeof(struct mp_filter) + size + second_size(size);
+    return sizeof(struct mp_filter) + filter_counters(size);
 }
 
 static struct mp_filter *filter_make(uint32_t log2)
@@ -81,15 +89,25 @@ static struct mp_filter *filter_make(uint32_t log2)
     if (filter != NULL) {
         filter->mask = size - 1;
         filter->second = second_size(size);
-        pin(filter);
     }
     return filter;
 }
 
+/* Sets its next counters, at most `step`, after the `cleared` ones that were set before. Returns how many are now. */
+static uint64_t filter_clear(struct mp_filter *filter, uint64_t cleared, uint64_t step)
+{
+    uint64_t left = filter_counters(filter->mask + 1) - cleared, now = step < left ? step : left;
+    memset(filter->counts + cleared, MP_FILTER_NONE, now);
+    if (now == left) {
+        pin(filter);
+    }
+    return cleared + now;
+}
+
 static void add(uint8_t *count, int sign)
 {
-    if (*count != UINT8_MAX) { /* what reached the top cannot be counted down: it stays a "maybe" */
-        __atomic_store_n(count, (uint8_t)(*count + sign), __ATOMIC_RELAXED);
+    if (*count != 0) { /* what reached the bottom cannot be counted back: it stays a "maybe" */
+        __atomic_store_n(count, (uint8_t)(*count - sign), __ATOMIC_RELAXED);
     }
 }
 
@@ -104,7 +122,8 @@ static void filter_count(struct mp_filter *filter, uint64_t address, int sign)
 bool mp_live_maybe(uint64_t address)
 {
     const struct mp_filter *filter = __atomic_load_n(&mp_live_filter, __ATOMIC_ACQUIRE);
-    return filter->second == 0 || __atomic_load_n(&filter->counts[second_slot(filter, address)], __ATOMIC_RELAXED) != 0;
+    return filter->second == 0 ||
+           __atomic_load_n(&filter->counts[second_slot(filter, address)], __ATOMIC_RELAXED) != MP_FILTER_NONE;
 }
 
 /* The row's address came (+1) or is about to go (-1). */
@@ -122,9 +141,9 @@ static bool filter_is_full(const struct mp_live *live)
     return live->index.rows > size / (size < FILTER_LARGE ? 16 : 4);
 }
 
-/* Fills a larger filter a few rows at a time, so that no lock is held for it, and publishes it when it is whole.
- * The old one stays mapped: a free on another thread may be reading it. (All old ones together are smaller than
- * the one in use.) */
+/* Makes a larger filter a few rows at a time, so that no lock is held for it, and publishes it when it is whole.
+ * The addresses of the old one stay mapped: a free on another thread may be reading it, and whenever that goes on, it reads what was true
+ * when the block was put in, or zeros. */
 static void filter_grow(struct mp_live *live)
 {
     if (live->next_filter == NULL) {
@@ -132,10 +151,15 @@ static void filter_grow(struct mp_live *live)
             return;
         }
         live->next_filter = filter_make(65 - (uint32_t)__builtin_clzll(filter_now()->mask));
+        live->cleared = 0;
         live->filled = 1;
         if (live->next_filter == NULL) {
             return; /* the old one serves on, with more false "maybe"s */
         }
+    }
+    if (live->cleared < filter_counters(live->next_filter->mask + 1)) {
+        live->cleared = filter_clear(live->next_filter, live->cleared, CLEAR_STEP);
+        return;
     }
     for (int n = 0; n < FILTER_STEP && live->filled < live->rows.count; n++, live->filled++) {
         uint64_t address = ((struct mp_live_row *)mp_vec_at(&live->rows, live->filled))->address;
@@ -144,8 +168,10 @@ static void filter_grow(struct mp_live *live)
         }
     }
     if (live->filled == live->rows.count) {
+        struct mp_filter *old = filter_now();
         __atomic_store_n(&mp_live_filter, live->next_filter, __ATOMIC_RELEASE);
         live->next_filter = NULL;
+        mp_sys_discard(old, filter_bytes(old->mask + 1));
     }
 }
 
@@ -160,6 +186,7 @@ int mp_live_init(struct mp_live *live)
     if (filter == NULL) {
         return MP_ERR_MEMORY;
     }
+    filter_clear(filter, 0, UINT64_MAX);
     __atomic_store_n(&mp_live_filter, filter, __ATOMIC_RELEASE);
     return MP_OK;
 }

@@ -2,11 +2,13 @@
  * The live samples, by address.
  *
  * Beside the index stands a filter of small counters, read without a lock by every free that is
- * watched: zero means that no live sample has this address. It errs in the safe direction only. Where its counters say
+ * watched: MP_FILTER_NONE means that no live sample has this address. It errs in the safe direction only. Where its counters say
  * "maybe", those of a second half are asked before the lock is taken: two blocks that meet in one half hardly ever do in the other.
+ * They count down, so that zeros say "maybe": a filter that was replaced by a larger one gives its memory back, and a free on another
+ * thread that still reads it, however late, reads zeros.
  *
  * Invariants: at most one live sample an address (a newer one replaces it: the free of the older was not
- * seen); a filter byte is at least the number of live samples that map to it, up to 255, where it sticks.
+ * seen); a filter byte is MP_FILTER_NONE less the number of live samples that map to it, or less than that; at 0 it sticks.
  * Context: hook, under the profile's lock; mp_hot_maybe_sampled (hot.h) from anywhere.
  */
 #ifndef MP_CORE_LIVE_H
@@ -15,7 +17,7 @@
 #include "core/base.h"
 #include "core/index.h"
 
-/* 40 bytes; with its share of index and filter 52 to 60 a live sample. */
+/* 40 bytes; with its share of index and filter 48 to 56 a live sample. */
 struct mp_live_row {
     uint64_t address; /* 0: the row is free */
     uint64_t size;
@@ -27,6 +29,8 @@ struct mp_live_row {
 
 #define MP_LIVE_THREAD_MAX 0xFFFFFFu
 
+#define MP_FILTER_NONE UINT8_MAX
+
 struct mp_filter {
     uint64_t mask;
     uint64_t second;  /* where the second half begins in counts; 0: there is none */
@@ -37,8 +41,10 @@ struct mp_live {
     struct mp_vec rows; /* row 0 is unused */
     struct mp_index index;
     uint32_t free_row;
-    /* While a larger filter is being filled, a few rows an insertion: rows below filled are counted in it. */
+    /* While a larger filter is made, a step an insertion: so many of its counters stand at MP_FILTER_NONE or below, and once all do,
+     * rows below filled are counted in it. */
     struct mp_filter *next_filter;
+    uint64_t cleared;
     uint32_t filled;
 };
 

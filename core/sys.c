@@ -116,6 +116,13 @@ void mp_sys_unmap(void *memory, size_t size)
     atomic_fetch_sub_explicit(&mapped, size, memory_order_relaxed);
 }
 
+void mp_sys_discard(void *memory, size_t size)
+{
+    if (call3(SYS_madvise, (long)memory, (long)size, MADV_DONTNEED) == 0) {
+        atomic_fetch_sub_explicit(&mapped, size, memory_order_relaxed);
+    }
+}
+
 size_t mp_sys_mapped(void)
 {
     return atomic_load_explicit(&mapped, memory_order_relaxed);

@@ -20,6 +20,8 @@ long mp_sys_call(long number, long a, long b, long c, long d, long e, long f);
 /* Anonymous private memory, zeroed; NULL where there is none. Counted in mp_sys_mapped(). */
 void *mp_sys_map(size_t size);
 void mp_sys_unmap(void *memory, size_t size);
+/* Gives back what such memory takes; its addresses stay ours for ever and read as zero from now on. */
+void mp_sys_discard(void *memory, size_t size);
 /* Bytes mapped by mp_sys_map and not given back. */
 size_t mp_sys_mapped(void);
 /* The nth of the first MP_SYS_MAPS that are there now: where it begins, and *ret_size; 0: none in this place. */
