@@ -20,7 +20,8 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
+from typing import Mapping
 
 import packages
 from configurations import CONFIGURATIONS, LIBRARY
@@ -107,10 +108,12 @@ def run(python: Interpreter, name: str, workload: str, loops: int, warm: int, co
 class Resident:
     """A process that works when it is told to; to be closed, or used with `with`. Failed says why it could not."""
 
-    def __init__(self, python: Interpreter, name: str, workload: str, warm: int) -> None:
+    def __init__(self, python: Interpreter, name: str, workload: str, warm: int, more: Mapping[str, str] = MappingProxyType({})) -> None:
+        """`more` goes into the environment over what the configuration says."""
         self.title = "%s under %s" % (workload, name)
         self.folder = tempfile.TemporaryDirectory(prefix="bench.")
         command, env = command_of(python, name, self.folder.name)
+        env.update(more)
         self.errors = open(self.folder.name + "/stderr", "w+")
         self.process = subprocess.Popen([*command, str(HERE / "workloads.py"), workload, "turns", str(warm)], env=env, cwd=self.folder.name,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, bufsize=0)
