@@ -144,26 +144,30 @@ ALTERNATE = r"""
 #define _GNU_SOURCE
 #include <signal.h>
 #include <string.h>
-#include <sys/auxv.h>
-
-#ifndef AT_MINSIGSTKSZ
-#define AT_MINSIGSTKSZ 51
-#endif
 
 static char memory[65536] __attribute__((aligned(64)));
+static char *volatile entered;
+
+static void enter(int number)
+{
+    entered = __builtin_frame_address(0);
+}
 
 int taken(void)
 {
+    struct sigaction action = {.sa_handler = enter, .sa_flags = SA_ONSTACK};
     stack_t stack = {.ss_sp = memory, .ss_size = sizeof memory}, none = {.ss_flags = SS_DISABLE};
-    memset(memory, 0x5A, sizeof memory);
     sigaltstack(&stack, NULL);
+    sigaction(SIGUSR1, &action, NULL);
+    raise(SIGUSR1);
+    memset(memory, 0x5A, sizeof memory);
     raise(SIGUSR2);
     size_t left = 0;
     while (left < sizeof memory && memory[left] == 0x5A) {
         left++;
     }
     sigaltstack(&none, NULL);
-    return (int)(sizeof memory - left) - (int)getauxval(AT_MINSIGSTKSZ);
+    return (int)(entered - (memory + left));
 }
 """
 

@@ -380,7 +380,7 @@ def test_ends_under_signals(python, run, tmp_path, how, at_exit):
         program = run(python, ENDING + words + "\n", env={"MPROFILERATE": "1", "MPROFILEEXIT": at_exit, "MPROFILEKEEP": "1",
                                                          "MALLOC_PERTURB_": "165"})
         with Storm(program.ready().pid):
-            program.snapshot()
+            wait_until(lambda: any(tmp_path.glob("mprofile.%d.*.bin" % program.pid)), "a snapshot")  # the newest: it keeps one
             program.say("")
             wait_until(lambda: ended(program.pid), "the end")
         found = program.finish()
