@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Frames to nodes, by content: see code.h.
  *
- * Invariants: a line_entry's key is the serial of a code_entry that was filled once and never changed; serials are not
- * used twice, so a line of a code object that is gone cannot be found.
+ * Invariants:
+ * - The key of a line_entry or a node_entry has the serial of a code_entry that was filled once and never changed; serials are not
+ *   used twice, so a line of a code object that is gone cannot be found.
+ * - A code_entry's address is the one field that is written without the lock, to NULL, by whoever deallocates that code object. Nobody
+ *   else can be reading or filling the entry of this address then: they would have it in a frame of theirs.
+ * - Nodes and functions are never taken back, so their numbers may be kept.
  * Context: hook, under the profile's lock.
  */
 #include "pyshim/code.h"
@@ -15,7 +19,9 @@
 #include "pyshim/walk.h"
 
 #define CODE_ENTRIES 2048u
+#define WAYS 4u /* two code objects of one place would push each other out, with their lines, at each sample */
 #define LINE_ENTRIES 8192u
+#define NODE_ENTRIES 8192u
 
 /* A str that a code object holds. */
 struct text_key {
@@ -25,7 +31,7 @@ struct text_key {
 };
 
 struct code_entry {
-    const char *code;
+    const char *code; /* atomic */
     struct text_key name, file;
     const char *table;
     uint32_t version; /* CPython's number of the code object, which does not come back; 0: it has none */
@@ -38,8 +44,13 @@ struct line_entry {
     uint32_t serial, instr, line;
 };
 
+struct node_entry {
+    uint32_t serial, instr, parent, node;
+};
+
 static struct code_entry *codes;
 static struct line_entry *lines;
+static struct node_entry *nodes;
 static uint32_t last_serial;
 static char text[MP_STRING_MAX]; /* guarded by the profile's lock */
 
@@ -47,7 +58,8 @@ int mp_py_code_init(void)
 {
     codes = mp_sys_map(CODE_ENTRIES * sizeof *codes);
     lines = mp_sys_map(LINE_ENTRIES * sizeof *lines);
-    return codes == NULL || lines == NULL ? MP_ERR_MEMORY : MP_OK;
+    nodes = mp_sys_map(NODE_ENTRIES * sizeof *nodes);
+    return codes == NULL || lines == NULL || nodes == NULL ? MP_ERR_MEMORY : MP_OK;
 }
 
 static const char *pointer_at(const char *object, uint16_t offset)
@@ -124,28 +136,57 @@ static const char *table_of(const char *code)
 static bool is_of(const struct code_entry *entry, const char *code, const char *name, const char *file)
 {
     uint32_t version = version_of(code);
-    if (entry->code != code || entry->version != version) {
+    if (__atomic_load_n(&entry->code, __ATOMIC_RELAXED) != code || entry->version != version) {
         return false;
     }
-    if (version != 0) {
+    if (MP_LIKELY(version != 0 || mp_py.code_ends_seen)) {
         return entry->table == table_of(code) && entry->name.str == name && entry->file.str == file;
     }
     return same_text(&entry->name, name) && same_text(&entry->file, file) &&
            entry->lines_hash == mp_py_lines_fingerprint_nopy(mp_py.layout, code);
 }
 
-/* The entry of this code object, filled in if what is there is another's or out of date; NULL without memory. */
-static const struct code_entry *code_entry_of(const char *code)
+/* The nth place of WAYS where the entry of this code object may be. */
+static struct code_entry *entry_at(const char *code, uint32_t way)
 {
-    const char *name = code_name(code), *file = pointer_at(code, mp_py.layout->code.filename);
-    struct code_entry *entry = &codes[mp_hash_u64((uintptr_t)code) & (CODE_ENTRIES - 1)];
-    if (MP_LIKELY(is_of(entry, code, name, file))) {
-        return entry;
+    return &codes[(mp_hash_u64((uintptr_t)code) & (CODE_ENTRIES - 1)) ^ way];
+}
+
+void mp_py_code_forget(const void *code)
+{
+    for (uint32_t way = 0; way < WAYS; way++) {
+        struct code_entry *entry = entry_at(code, way);
+        const char *expected = code;
+        if (__atomic_load_n(&entry->code, __ATOMIC_RELAXED) == expected) {
+            __atomic_compare_exchange_n(&entry->code, &expected, NULL, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+        }
     }
+}
+
+/* Where the entry of this code object goes: where one out of date is, else where none is, else anywhere. */
+static struct code_entry *entry_to_fill(const char *code)
+{
+    struct code_entry *place = entry_at(code, last_serial % WAYS);
+    for (uint32_t way = WAYS; way-- > 0;) {
+        struct code_entry *entry = entry_at(code, way);
+        const char *there = __atomic_load_n(&entry->code, __ATOMIC_RELAXED);
+        if (there == code) {
+            return entry;
+        }
+        if (there == NULL) {
+            place = entry;
+        }
+    }
+    return place;
+}
+
+static const struct code_entry *fill_entry(const char *code, const char *name, const char *file)
+{
     int64_t function = function_of(code);
     if (function < 0) {
         return NULL;
     }
+    struct code_entry *entry = entry_to_fill(code);
     *entry = (struct code_entry){.code = code,
                                  .name = text_key_of(name),
                                  .file = text_key_of(file),
@@ -155,6 +196,19 @@ static const struct code_entry *code_entry_of(const char *code)
                                  .lines_hash = mp_py_lines_fingerprint_nopy(mp_py.layout, code),
                                  .serial = ++last_serial};
     return entry;
+}
+
+/* The entry of this code object, filled in if there is none or it is out of date; NULL without memory. */
+static const struct code_entry *code_entry_of(const char *code)
+{
+    const char *name = code_name(code), *file = pointer_at(code, mp_py.layout->code.filename);
+    for (uint32_t way = 0; way < WAYS; way++) {
+        const struct code_entry *entry = entry_at(code, way);
+        if (MP_LIKELY(is_of(entry, code, name, file))) {
+            return entry;
+        }
+    }
+    return fill_entry(code, name, file);
 }
 
 static uint32_t line_of(const struct code_entry *code, int32_t instr)
@@ -175,5 +229,14 @@ int64_t mp_py_code_intern_locked(const void *opaque, uint32_t parent)
     if (code == NULL) {
         return MP_ERR_MEMORY;
     }
-    return mp_tree_node(&mp_profile.tree, parent, code->function, line_of(code, frame->instr));
+    uint64_t key = (uint64_t)code->serial << 32 | (uint32_t)frame->instr;
+    struct node_entry *entry = &nodes[mp_hash_u64(key ^ (uint64_t)parent << 20) & (NODE_ENTRIES - 1)];
+    if (MP_LIKELY(entry->serial == code->serial && entry->instr == (uint32_t)frame->instr && entry->parent == parent)) {
+        return entry->node;
+    }
+    int64_t node = mp_tree_node(&mp_profile.tree, parent, code->function, line_of(code, frame->instr));
+    if (node >= 0) {
+        *entry = (struct node_entry){code->serial, (uint32_t)frame->instr, parent, (uint32_t)node};
+    }
+    return node;
 }

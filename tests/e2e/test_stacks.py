@@ -368,6 +368,34 @@ for n in range(3000):
     check(program)
 
 
+REUSED = r"""
+import sys, weakref
+seen, again = {}, 0
+def called(reference):
+    return [bytes(100)]
+def make(n):
+    global again
+    source = "def f():\n%s    keep(%d, bytes(%d), here())\n" % ("\n" * (n % 50), n, 50000 + 8 * n)
+    exec(compile(source, "reused.py", "exec"), globals())
+    code = f.__code__
+    table = code.co_linetable if hasattr(code, "co_linetable") else code.co_lnotab
+    where = id(code), id(table), id(code.co_name), id(code.co_filename)
+    again += seen.setdefault(where, table) != table
+    seen[where] = bytes(bytearray(table))
+    reference = weakref.ref(code, called)
+    f()
+    del globals()["f"]
+for n in range(1000):
+    make(n)
+assert again > 100 or sys.version_info >= (3, 12), again  # since then code objects are numbered
+"""
+
+
+def test_code_at_the_same_place(python, run):
+    """The same with all that a code object points to at the same addresses too, but other lines in it."""
+    check(run(python, PRELUDE + REUSED + EPILOGUE, env={"MPROFILERATE": "1"}))
+
+
 def test_by_the_reader(python, run):
     """The reader gives the same stacks, the oldest frame first as tracemalloc does, with names."""
     from harness import load

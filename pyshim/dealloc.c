@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT
+ * The end of code objects: see dealloc.h.
+ *
+ * Forgotten twice. While a code object is being deallocated weak references to it are called, which may run Python
+ * code and so take samples. No frame that is left has the dying code, but that is CPython's business: what was learned of it meanwhile
+ * is forgotten when its memory is free. The GIL is held from there to the second time, so nobody else has got the address yet.
+ *
+ * Context: hook, with the GIL; deallocation, with the GIL.
+ */
+#include "pyshim/dealloc.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "core/sys.h"
+#include "pyshim/code.h"
+#include "pyshim/interp.h"
+
+/* The head of PyTypeObject from ob_type on, the same in 3.8 to 3.11 (Include/cpython/object.h). */
+struct type_words {
+    uint64_t type, size, name, basic_size, item_size, dealloc;
+};
+
+#define BASIC_SIZE_MIN 96u
+#define BASIC_SIZE_MAX 512u
+
+static void (*real_dealloc)(void *code);
+
+static void watched_dealloc(void *code)
+{
+    mp_py_code_forget(code);
+    real_dealloc(code);
+    mp_py_code_forget(code);
+}
+
+static bool looks_right(const struct type_words *words)
+{
+    char name[5];
+    return words->dealloc != 0 && words->basic_size >= BASIC_SIZE_MIN && words->basic_size <= BASIC_SIZE_MAX &&
+           mp_sys_peek((const void *)(uintptr_t)words->name, name, sizeof name) == 0 &&
+           memcmp(name, "code", sizeof name) == 0;
+}
+
+bool mp_py_dealloc_watch(void)
+{
+    if (real_dealloc != NULL) {
+        return true;
+    }
+    if (mp_py.minor >= 12) {
+        return false;
+    }
+    char *head = (char *)(uintptr_t)mp_py.code_type + mp_py.layout->object.type;
+    struct type_words words;
+    if (mp_sys_peek(head, &words, sizeof words) != 0 || !looks_right(&words)) {
+        return false;
+    }
+    memcpy(&real_dealloc, &words.dealloc, sizeof real_dealloc);
+    void (**slot)(void *) = (void (**)(void *))(void *)(head + offsetof(struct type_words, dealloc));
+    __atomic_store_n(slot, watched_dealloc, __ATOMIC_RELEASE);
+    return true;
+}
