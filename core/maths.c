@@ -32,9 +32,10 @@ double mp_log(double x)
     }
     double z = (m - 1.0) / (m + 1.0);
     double zz = z * z;
+    static const double odd[] = {1.0 / 19, 1.0 / 17, 1.0 / 15, 1.0 / 13, 1.0 / 11, 1.0 / 9, 1.0 / 7, 1.0 / 5, 1.0 / 3};
     double sum = 0.0;
-    for (int k = 19; k >= 3; k -= 2) {
-        sum = (sum + 1.0 / (double)k) * zz;
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        sum = (sum + odd[i]) * zz;
     }
     return 2.0 * z * (1.0 + sum) + (double)exponent * ln2;
 }
