@@ -34,7 +34,6 @@ struct code_entry {
     const char *code; /* atomic */
     struct text_key name, file;
     const char *table;
-    uint32_t version; /* CPython's number of the code object, which does not come back; 0: it has none */
     uint32_t function;
     uint64_t lines_hash;
     uint32_t serial; /* 0: empty */
@@ -119,15 +118,6 @@ static bool same_text(const struct text_key *key, const char *str)
            key->hash == mp_py_str_hash_nopy(mp_py.layout, mp_py.str_type, str);
 }
 
-static uint32_t version_of(const char *code)
-{
-    uint32_t version = 0;
-    if (mp_py.layout->code.version != MP_PY_NONE) {
-        memcpy(&version, code + mp_py.layout->code.version, sizeof version);
-    }
-    return version;
-}
-
 static const char *table_of(const char *code)
 {
     return pointer_at(code, mp_py.layout->code.linetable);
@@ -135,11 +125,10 @@ static const char *table_of(const char *code)
 
 static bool is_of(const struct code_entry *entry, const char *code, const char *name, const char *file)
 {
-    uint32_t version = version_of(code);
-    if (__atomic_load_n(&entry->code, __ATOMIC_RELAXED) != code || entry->version != version) {
+    if (__atomic_load_n(&entry->code, __ATOMIC_RELAXED) != code) {
         return false;
     }
-    if (MP_LIKELY(version != 0 || mp_py.code_ends_seen)) {
+    if (MP_LIKELY(mp_py.code_ends_seen)) {
         return entry->table == table_of(code) && entry->name.str == name && entry->file.str == file;
     }
     return same_text(&entry->name, name) && same_text(&entry->file, file) &&
@@ -191,7 +180,6 @@ static const struct code_entry *fill_entry(const char *code, const char *name, c
                                  .name = text_key_of(name),
                                  .file = text_key_of(file),
                                  .table = table_of(code),
-                                 .version = version_of(code),
                                  .function = (uint32_t)function,
                                  .lines_hash = mp_py_lines_fingerprint_nopy(mp_py.layout, code),
                                  .serial = ++last_serial};

@@ -2,10 +2,10 @@
  * Turns a frame as found (code object, instruction) into a node of the call tree, by content.
  *
  * Three small caches make the usual sample cheap: (caller's node, code, instruction) to node, where that is new (code, instruction)
- * to line, and code object to function. A code object's
- * address comes back with other content (compile, run, free), and so do those of its names and its line table. So an entry is used
- * only if CPython's own number of the code object is what it was (3.12 and later: given once, up to 2^32 of them), or if the end of every code
- * object is seen (dealloc.h), or else if the hashes of the names and of the whole line table are what they were.
+ * to line, and code object to function. A code object's address comes back with other content (compile, run, free), and so do those of
+ * its names and its line table; CPython's own numbers of code objects (co_version) come back too, for each interpreter of a process counts from the same
+ * beginning. So an entry is used only if the end of every code object is seen (dealloc.h), or else if the hashes of the names and of the whole line
+ * table are what they were.
  *
  * Context: hook, under the profile's lock, on the thread whose frame it is; but for mp_py_code_forget.
  */
@@ -17,7 +17,7 @@
 int mp_py_code_init(void);
 /* frame: a struct mp_py_frame. Node, or negative enum mp_err. */
 int64_t mp_py_code_intern_locked(const void *frame, uint32_t parent);
-/* The code object at this address ends, or has ended: called with the GIL and without the profile's lock. */
+/* The code object at this address ends, or has ended: called by the thread that deallocates it, without the profile's lock. */
 void mp_py_code_forget(const void *code);
 
 #endif

@@ -3,9 +3,9 @@
  *
  * Forgotten twice. While a code object is being deallocated weak references to it are called, which may run Python
  * code and so take samples. No frame that is left has the dying code, but that is CPython's business: what was learned of it meanwhile
- * is forgotten when its memory is free. The GIL is held from there to the second time, so nobody else has got the address yet.
+ * is forgotten when its memory is free. If another thread has a new code object there by then, it is looked at once more than needed.
  *
- * Context: hook, with the GIL; deallocation, with the GIL.
+ * Context: hook, attached; deallocation.
  */
 #include "pyshim/dealloc.h"
 
@@ -17,7 +17,7 @@
 #include "pyshim/code.h"
 #include "pyshim/interp.h"
 
-/* The head of PyTypeObject from ob_type on, the same in 3.8 to 3.11 (Include/cpython/object.h). */
+/* The head of PyTypeObject from ob_type on, the same in 3.8 to 3.15 (Include/cpython/object.h). */
 struct type_words {
     uint64_t type, size, name, basic_size, item_size, dealloc;
 };
@@ -25,7 +25,7 @@ struct type_words {
 #define BASIC_SIZE_MIN 96u
 #define BASIC_SIZE_MAX 512u
 
-static void (*real_dealloc)(void *code);
+static void (*real_dealloc)(void *code); /* written once, before ours is in the type */
 
 static void watched_dealloc(void *code)
 {
@@ -44,19 +44,18 @@ static bool looks_right(const struct type_words *words)
 
 bool mp_py_dealloc_watch(void)
 {
-    if (real_dealloc != NULL) {
-        return true;
-    }
-    if (mp_py.minor >= 12) {
-        return false;
-    }
     char *head = (char *)(uintptr_t)mp_py.code_type + mp_py.layout->object.type;
     struct type_words words;
     if (mp_sys_peek(head, &words, sizeof words) != 0 || !looks_right(&words)) {
         return false;
     }
-    memcpy(&real_dealloc, &words.dealloc, sizeof real_dealloc);
-    void (**slot)(void *) = (void (**)(void *))(void *)(head + offsetof(struct type_words, dealloc));
-    __atomic_store_n(slot, watched_dealloc, __ATOMIC_RELEASE);
+    void (*found)(void *);
+    memcpy(&found, &words.dealloc, sizeof found);
+    if (found != watched_dealloc) {
+        void (*none)(void *) = NULL;
+        __atomic_compare_exchange_n(&real_dealloc, &none, found, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+        void (**slot)(void *) = (void (**)(void *))(void *)(head + offsetof(struct type_words, dealloc));
+        __atomic_store_n(slot, watched_dealloc, __ATOMIC_RELEASE);
+    }
     return true;
 }

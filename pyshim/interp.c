@@ -188,7 +188,7 @@ static bool prove(const char *thread, bool attached)
     if (fits < 0) {
         stacks_off("the layout of its frames is not the one that this version should have");
     } else if (fits > 0) {
-        mp_py.code_ends_seen = mp_py_dealloc_watch();
+        __atomic_store_n(&mp_py.code_ends_seen, mp_py_dealloc_watch(), __ATOMIC_RELAXED);
         __atomic_store_n(&mp_py.stacks, MP_PY_STACKS_ON, __ATOMIC_RELEASE);
     }
     return fits > 0;

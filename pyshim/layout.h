@@ -64,7 +64,6 @@ struct mp_py_layout {
         uint16_t bytecode;                 /* PyObject *, bytes: co_code, 3.8 to 3.10 */
         uint16_t firsttraceable;           /* int, in code units of two bytes, 3.11 and later */
         uint16_t code_adaptive;            /* instructions, inside the object, 3.11 and later */
-        uint16_t version;                  /* u32 co_version, 3.12 and later */
         uint16_t size_field;               /* Py_SIZE: code units, 3.11 and later */
         uint16_t tlbc;                     /* _PyCodeArray *, free-threaded 3.14 and later */
     } code;

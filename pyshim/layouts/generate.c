@@ -161,11 +161,6 @@ static void put_code(void)
     put("firsttraceable", NONE);
     put("code_adaptive", NONE);
 #endif
-#if PY_VERSION_HEX >= 0x030C0000
-    PUT("version", PyCodeObject, co_version);
-#else
-    put("version", NONE);
-#endif
 #if PY_VERSION_HEX >= 0x030B0000
     PUT("size_field", PyVarObject, ob_size);
 #else

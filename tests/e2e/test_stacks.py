@@ -8,6 +8,7 @@ the block is in the file under exactly that stack, in that order.
 from __future__ import annotations
 
 import json
+from typing import Dict
 
 import pytest
 from harness import RawFile, Running
@@ -394,6 +395,43 @@ assert again > 100 or sys.version_info >= (3, 12), again  # since then code obje
 def test_code_at_the_same_place(python, run):
     """The same with all that a code object points to at the same addresses too, but other lines in it."""
     check(run(python, PRELUDE + REUSED + EPILOGUE, env={"MPROFILERATE": "1"}))
+
+
+INTERPRETERS = r"""
+import sys
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+sizes = {}
+for n in range(60):
+    line = 2 + n % 20
+    source = "def f():%s    return bytes(%d)\nf()\n" % ("\n" * (line - 1), 50000 + n)
+    one = interpreters.create()
+    run = getattr(interpreters, "exec", interpreters.run_string)
+    run(one, "exec(compile(%r, 'reused.py', 'exec'))" % source)
+    interpreters.destroy(one)
+    sizes[line] = sizes.get(line, 0) + sys.getsizeof(bytes(50000 + n))
+import json
+print(json.dumps(sizes), flush=True)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_code_of_interpreters_that_ended(python, run):
+    """Each subinterpreter makes the same things in the same order: its code objects lie where those of the one before it lay, and have the same
+    co_version, but other lines."""
+    program = run(python, INTERPRETERS, env={"MPROFILERATE": "1"})
+    sizes = {int(line): size for line, size in json.loads(program.line()).items()}
+    program.ready()
+    raw = RawFile(program.dump())
+    assert program.finish() == 0
+    found: Dict[int, float] = {}
+    for site in raw.sites:
+        if site.stack and site.stack[0].file == "reused.py" and site.stack[0].name == "f":
+            found[site.stack[0].line] = found.get(site.stack[0].line, 0.0) + site.alloc_bytes
+    assert found == pytest.approx(sizes, rel=0.01)  # before 3.11 frames are blocks, too
 
 
 def test_by_the_reader(python, run):
