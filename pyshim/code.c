@@ -23,19 +23,10 @@
 #define LINE_ENTRIES 8192u
 #define NODE_ENTRIES 8192u
 
-/* A str that a code object holds. */
-struct text_key {
-    const char *str;
-    int64_t own;   /* CPython's own hash of its characters; -1: not computed */
-    uint64_t hash; /* ours */
-};
-
 struct code_entry {
     const char *code; /* atomic */
-    struct text_key name, file;
-    const char *table;
+    const char *file; /* the one thing in a code object that CPython changes, when a module is imported from elsewhere */
     uint32_t function;
-    uint64_t lines_hash;
     uint32_t serial; /* 0: empty */
 };
 
@@ -74,6 +65,11 @@ static const char *code_name(const char *code)
     return pointer_at(code, qualname != MP_PY_NONE ? qualname : mp_py.layout->code.name);
 }
 
+static const char *code_file(const char *code)
+{
+    return pointer_at(code, mp_py.layout->code.filename);
+}
+
 static int64_t intern_str(const char *str)
 {
     int length = mp_py_str_utf8_nopy(mp_py.layout, mp_py.str_type, str, text, sizeof text);
@@ -89,7 +85,7 @@ static int64_t intern_str(const char *str)
 static int64_t function_of(const char *code)
 {
     int64_t name = intern_str(code_name(code));
-    int64_t file = name < 0 ? name : intern_str(pointer_at(code, mp_py.layout->code.filename));
+    int64_t file = name < 0 ? name : intern_str(code_file(code));
     if (file < 0) {
         return file;
     }
@@ -97,42 +93,6 @@ static int64_t function_of(const char *code)
     memcpy(&firstline, code + mp_py.layout->code.firstlineno, sizeof firstline);
     return mp_tree_function(&mp_profile.tree, (uint32_t)name, (uint32_t)file,
                             firstline < 0 ? 0 : (uint32_t)firstline);
-}
-
-static int64_t own_hash(const char *str)
-{
-    int64_t hash;
-    memcpy(&hash, str + mp_py.layout->str.hash, sizeof hash);
-    return hash;
-}
-
-static struct text_key text_key_of(const char *str)
-{
-    uint64_t hash = mp_py_str_hash_nopy(mp_py.layout, mp_py.str_type, str);
-    return (struct text_key){str, hash != 0 ? own_hash(str) : -1, hash};
-}
-
-static bool same_text(const struct text_key *key, const char *str)
-{
-    return (key->str == str && key->own != -1 && key->own == own_hash(str)) ||
-           key->hash == mp_py_str_hash_nopy(mp_py.layout, mp_py.str_type, str);
-}
-
-static const char *table_of(const char *code)
-{
-    return pointer_at(code, mp_py.layout->code.linetable);
-}
-
-static bool is_of(const struct code_entry *entry, const char *code, const char *name, const char *file)
-{
-    if (__atomic_load_n(&entry->code, __ATOMIC_RELAXED) != code) {
-        return false;
-    }
-    if (MP_LIKELY(mp_py.code_ends_seen)) {
-        return entry->table == table_of(code) && entry->name.str == name && entry->file.str == file;
-    }
-    return same_text(&entry->name, name) && same_text(&entry->file, file) &&
-           entry->lines_hash == mp_py_lines_fingerprint_nopy(mp_py.layout, code);
 }
 
 /* The nth place of WAYS where the entry of this code object may be. */
@@ -169,34 +129,27 @@ static struct code_entry *entry_to_fill(const char *code)
     return place;
 }
 
-static const struct code_entry *fill_entry(const char *code, const char *name, const char *file)
+static const struct code_entry *fill_entry(const char *code)
 {
     int64_t function = function_of(code);
     if (function < 0) {
         return NULL;
     }
     struct code_entry *entry = entry_to_fill(code);
-    *entry = (struct code_entry){.code = code,
-                                 .name = text_key_of(name),
-                                 .file = text_key_of(file),
-                                 .table = table_of(code),
-                                 .function = (uint32_t)function,
-                                 .lines_hash = mp_py_lines_fingerprint_nopy(mp_py.layout, code),
-                                 .serial = ++last_serial};
+    *entry = (struct code_entry){code, code_file(code), (uint32_t)function, ++last_serial};
     return entry;
 }
 
 /* The entry of this code object, filled in if there is none or it is out of date; NULL without memory. */
 static const struct code_entry *code_entry_of(const char *code)
 {
-    const char *name = code_name(code), *file = pointer_at(code, mp_py.layout->code.filename);
     for (uint32_t way = 0; way < WAYS; way++) {
         const struct code_entry *entry = entry_at(code, way);
-        if (MP_LIKELY(is_of(entry, code, name, file))) {
+        if (MP_LIKELY(__atomic_load_n(&entry->code, __ATOMIC_RELAXED) == code && entry->file == code_file(code))) {
             return entry;
         }
     }
-    return fill_entry(code, name, file);
+    return fill_entry(code);
 }
 
 static uint32_t line_of(const struct code_entry *code, int32_t instr)

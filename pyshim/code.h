@@ -4,8 +4,7 @@
  * Three small caches make the usual sample cheap: (caller's node, code, instruction) to node, where that is new (code, instruction)
  * to line, and code object to function. A code object's address comes back with other content (compile, run, free), and so do those of
  * its names and its line table; CPython's own numbers of code objects (co_version) come back too, for each interpreter of a process counts from the same
- * beginning. So an entry is used only if the end of every code object is seen (dealloc.h), or else if the hashes of the names and of the whole line
- * table are what they were.
+ * beginning. So an entry is forgotten when its code object ends (dealloc.h).
  *
  * Context: hook, under the profile's lock, on the thread whose frame it is; but for mp_py_code_forget.
  */

@@ -14,9 +14,8 @@
 
 #include <stdbool.h>
 
-/* To be called when the layout of objects is proved and before the first frame is interned. Whether the end of each code object is seen
- * from now on; false, and nothing changed, where PyCode_Type does not look as it should. May be called by
- * several threads at once. */
+/* To be called when the layout of objects is proved and before the first frame is interned: from then on the end of each code object is seen.
+ * False, and nothing changed, where PyCode_Type does not look as it should. May be called by several threads at once. */
 bool mp_py_dealloc_watch(void);
 
 #endif

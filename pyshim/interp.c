@@ -185,10 +185,11 @@ static bool prove(const char *thread, bool attached)
     }
     int fits = mp_py_validate_stack(mp_py.layout, mp_py.code_type, mp_py.str_type, mp_py.bytes_type,
                                     thread, mp_sys_peek);
-    if (fits < 0) {
+    if (fits < 0 || (fits > 0 && !mp_py_dealloc_watch())) {
         stacks_off("the layout of its frames is not the one that this version should have");
-    } else if (fits > 0) {
-        __atomic_store_n(&mp_py.code_ends_seen, mp_py_dealloc_watch(), __ATOMIC_RELAXED);
+        return false;
+    }
+    if (fits > 0) {
         __atomic_store_n(&mp_py.stacks, MP_PY_STACKS_ON, __ATOMIC_RELEASE);
     }
     return fits > 0;

@@ -2,7 +2,7 @@
  * The interpreter of this process: which one it is, what of it we may call, whose thread this is.
  *
  * Invariants: at most one interpreter a process is served; mp_py is written at attach and not after, but for
- * `stacks`, `trouble` and `code_ends_seen`, which the first walk may change once.
+ * `stacks` and `trouble`, which the first walk may change once.
  * Context: attach for mp_py_attach; hook for the rest.
  */
 #ifndef MP_PYSHIM_INTERP_H
@@ -34,7 +34,6 @@ struct mp_py {
     const struct mp_py_layout *layout;
     enum mp_py_stacks stacks;
     const char *trouble; /* why stacks are off */
-    bool code_ends_seen; /* dealloc.h */
 
     /* Addresses in the interpreter. The functions are those that may be called in a hook: none of them allocates, takes a
      * lock, or needs the GIL. */

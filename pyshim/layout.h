@@ -77,7 +77,7 @@ struct mp_py_layout {
         uint16_t size, data; /* ob_size, ob_sval */
     } bytes;
     struct {
-        uint16_t length, hash;              /* Py_ssize_t, Py_hash_t (-1: not computed) */
+        uint16_t length;                    /* Py_ssize_t */
         uint16_t state;                     /* u32 bit field */
         uint16_t ascii_data, compact_data;  /* sizeof PyASCIIObject, PyCompactUnicodeObject */
         uint8_t kind_shift, kind_mask;      /* kind: 1, 2 or 4 bytes a character */

@@ -154,16 +154,3 @@ int mp_py_code_line_nopy(const struct mp_py_layout *layout, const char *code, in
     }
     return line < 0 ? firstline : line;
 }
-
-uint64_t mp_py_lines_fingerprint_nopy(const struct mp_py_layout *layout, const char *code)
-{
-    uint64_t seed = (uint32_t)mp_py_read_i32(code, layout->code.firstlineno);
-    const char *data = code;
-    size_t size = 0;
-    uint64_t hash;
-
-    if (!line_table(layout, code, &data, &size))
-        seed |= UINT64_C(1) << 63;
-    hash = mp_py_hash(data, size, seed);
-    return hash != 0 ? hash : 1;
-}

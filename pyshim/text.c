@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * A str's characters as UTF-8, and a hash of them, without asking CPython.
+ * A str's characters as UTF-8, without asking CPython.
  *
  * A compact str has its characters behind its header, in one, two or four bytes each. All names
  * that a code object holds are of that form. CPython's own encoder keeps its result in the
@@ -89,21 +89,4 @@ int mp_py_str_utf8_nopy(const struct mp_py_layout *layout, const char *type, con
         used += size;
     }
     return (int)used;
-}
-
-uint64_t mp_py_str_hash_nopy(const struct mp_py_layout *layout, const char *type, const char *str)
-{
-    struct view view;
-    uint64_t seed, hash;
-    int64_t cached;
-
-    if (!view_str(layout, type, str, &view))
-        return 0;
-    seed = view.length << 3 | view.kind;
-    cached = mp_py_read_i64(str, layout->str.hash);
-    if (cached != -1)
-        hash = mp_py_mix((uint64_t)cached, seed);
-    else
-        hash = mp_py_hash(view.data, view.length * view.kind, seed);
-    return hash != 0 ? hash : 1;
 }

@@ -2,7 +2,7 @@
  * Compares a layout table with the running interpreter.
  *
  * The published offsets are compared first where there are any; they do not cover all that is read
- * (nothing before 3.13; not firsttraceable, the hash of a str, the bits of its state), so the first
+ * (nothing before 3.13; not firsttraceable, nor the bits of a str's state), so the first
  * stack is gone through as well, field by field, the way a suspicious reader would: every pointer
  * is followed by a read that can fail, every object must have its type, every number its range. A
  * wrong table passes that with a chance that does not matter.

@@ -42,17 +42,8 @@ int mp_py_walk_evals_nopy(const struct mp_py_layout *layout, const char *code_ty
 
 /* The line of an instruction: what PyCode_Addr2Line(code, instr) says, or firstlineno where the
  * table is damaged or has no line for it. Reads the code object's table and nothing else; costs a
- * walk along the table, so keep the answers: see mp_py_lines_fingerprint_nopy(). */
+ * walk along the table, so keep the answers: see code.c. */
 int mp_py_code_line_nopy(const struct mp_py_layout *layout, const char *code, int instr);
-
-/* A hash of all that mp_py_code_line_nopy() reads: the line table's bytes, its length and
- * firstlineno. Two code objects with the same fingerprint have the same line for each instruction,
- * so (fingerprint, instr) is the key of a cache of lines, and the code's address is not: addresses
- * are used again. Never zero.
- *
- * co_version (3.12 and later) cannot serve in its place: each interpreter of a process counts its
- * own (struct _py_func_state), and code objects made after 2^32 others have version 0. */
-uint64_t mp_py_lines_fingerprint_nopy(const struct mp_py_layout *layout, const char *code);
 
 /* The decoders below it, for any bytes: never read outside table[0..size). Return the line, or -1
  * where the table ends before instr, is damaged before it, or has no line for it; firstline where
@@ -68,11 +59,5 @@ int mp_py_lines_locations(const uint8_t *table, size_t size, int firstline, int 
  * not a compact str (type is &PyUnicode_Type). */
 int mp_py_str_utf8_nopy(const struct mp_py_layout *layout, const char *type, const char *str,
                         char *dst, size_t capacity);
-
-/* A 64-bit hash of the content of a str, for telling whether a string seen before is still the
- * same: length, kind and the str's own cached hash, or every character where it has none yet (so
- * the answer for one object may change once, when someone asks for its hash). Zero is never
- * returned for a str; -1 as above gives 0. */
-uint64_t mp_py_str_hash_nopy(const struct mp_py_layout *layout, const char *type, const char *str);
 
 #endif

@@ -209,7 +209,6 @@ static void put_objects(void)
     PUT("data", PyBytesObject, ob_sval);
     printf("    },\n    .str = {\n");
     PUT("length", PyASCIIObject, length);
-    PUT("hash", PyASCIIObject, hash);
     PUT("state", PyASCIIObject, state);
     put("ascii_data", (long)sizeof(PyASCIIObject));
     put("compact_data", (long)sizeof(PyCompactUnicodeObject));

@@ -23,12 +23,7 @@ driver.drv_data.restype = ctypes.c_void_p
 driver.drv_validate_runtime.restype = ctypes.c_char_p
 driver.drv_compare.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
 driver.drv_line.argtypes = [ctypes.c_void_p, ctypes.c_int]
-driver.drv_fingerprint.argtypes = [ctypes.c_void_p]
-driver.drv_fingerprint.restype = ctypes.c_uint64
 driver.drv_utf8.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
-driver.drv_str_hash.argtypes = [ctypes.c_void_p]
-driver.drv_str_hash.restype = ctypes.c_uint64
-driver.drv_bench.restype = ctypes.c_double
 if driver.drv_open(MINOR, FREE_THREADED) != 0:
     sys.exit("the driver does not know this interpreter")
 

@@ -188,52 +188,6 @@ static void code_falls_back_on_its_first_line(void **state)
     assert_int_equal(mp_py_code_line_nopy(&fake, (char *)&code, 0), 40);
 }
 
-static void fingerprint_is_of_all_that_counts(void **state)
-{
-    struct fake_bytes one = {4, {2, 5, 2, 0x80}}, two = one;
-    struct fake_code code = {40, &one};
-    uint64_t print = mp_py_lines_fingerprint_nopy(&fake, (char *)&code);
-
-    (void)state;
-    two.data[4] = 1; /* behind the end */
-    code.table = &two;
-    assert_true(print == mp_py_lines_fingerprint_nopy(&fake, (char *)&code));
-    two.size = 5;
-    assert_true(print != mp_py_lines_fingerprint_nopy(&fake, (char *)&code));
-    two.size = 3;
-    assert_true(print != mp_py_lines_fingerprint_nopy(&fake, (char *)&code));
-    two.size = 4;
-    two.data[3]++;
-    assert_true(print != mp_py_lines_fingerprint_nopy(&fake, (char *)&code));
-    code.table = &one;
-    code.firstline++;
-    assert_true(print != mp_py_lines_fingerprint_nopy(&fake, (char *)&code));
-    code.table = NULL;
-    assert_true(mp_py_lines_fingerprint_nopy(&fake, (char *)&code) != 0);
-}
-
-/* Every byte of a table of any length counts. */
-static void fingerprint_sees_each_byte(void **state)
-{
-    static struct fake_bytes bytes;
-    struct fake_code code = {40, &bytes};
-
-    (void)state;
-    for (int size = 1; size <= (int)sizeof bytes.data && size <= 200; size++) {
-        bytes.size = size;
-        for (int i = 0; i < size; i++)
-            bytes.data[i] = (uint8_t)(size * 7 + i * 31);
-        uint64_t print = mp_py_lines_fingerprint_nopy(&fake, (char *)&code);
-        for (int i = 0; i < size; i++) {
-            for (int bit = 0; bit < 8; bit++) {
-                bytes.data[i] ^= (uint8_t)(1 << bit);
-                assert_true(print != mp_py_lines_fingerprint_nopy(&fake, (char *)&code));
-                bytes.data[i] ^= (uint8_t)(1 << bit);
-            }
-        }
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,8 +199,6 @@ int main(void)
         cmocka_unit_test(nothing_and_halves),
         cmocka_unit_test(lines_wrap),
         cmocka_unit_test(code_falls_back_on_its_first_line),
-        cmocka_unit_test(fingerprint_is_of_all_that_counts),
-        cmocka_unit_test(fingerprint_sees_each_byte),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Strings made by hand, in the layout of 3.12: as UTF-8, cut anywhere, and hashed.
+ * Strings made by hand, in the layout of 3.12: as UTF-8, cut anywhere.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -100,10 +100,8 @@ static void what_is_no_compact_str_is_refused(void **state)
 
     (void)state;
     assert_int_equal(mp_py_str_utf8_nopy(layout, type, NULL, dst, sizeof dst), -1);
-    assert_true(mp_py_str_hash_nopy(layout, type, NULL) == 0);
     str.type = other_type;
     assert_int_equal(to_utf8(&str, dst, sizeof dst), -1);
-    assert_true(mp_py_str_hash_nopy(layout, type, (char *)&str) == 0);
     str.type = type;
     str.length = -1;
     assert_int_equal(to_utf8(&str, dst, sizeof dst), -1);
@@ -117,36 +115,12 @@ static void what_is_no_compact_str_is_refused(void **state)
     }
 }
 
-static void hash_is_of_the_content(void **state)
-{
-    const struct mp_py_layout *layout = mp_py_layout_find(12, false);
-    struct fake_str one = make(1, COMPACT | ASCII, 3, "abc"), two = one, three = one;
-    uint64_t hash = mp_py_str_hash_nopy(layout, type, (char *)&one);
-
-    (void)state;
-    assert_true(hash != 0);
-    two.data[3] = 'x'; /* behind the end */
-    assert_true(mp_py_str_hash_nopy(layout, type, (char *)&two) == hash);
-    two.data[2] = 'd';
-    assert_true(mp_py_str_hash_nopy(layout, type, (char *)&two) != hash);
-    three.length = 2;
-    assert_true(mp_py_str_hash_nopy(layout, type, (char *)&three) != hash);
-
-    one.hash = two.hash = 12345; /* where there is a cached hash, it speaks for the characters */
-    assert_true(mp_py_str_hash_nopy(layout, type, (char *)&one) ==
-                mp_py_str_hash_nopy(layout, type, (char *)&two));
-    two.length = 2;
-    assert_true(mp_py_str_hash_nopy(layout, type, (char *)&one) !=
-                mp_py_str_hash_nopy(layout, type, (char *)&two));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_kind_becomes_utf8),
         cmocka_unit_test(what_is_no_character_is_replaced),
         cmocka_unit_test(what_is_no_compact_str_is_refused),
-        cmocka_unit_test(hash_is_of_the_content),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

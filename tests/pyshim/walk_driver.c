@@ -10,7 +10,6 @@
 #include <dlfcn.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "pyshim/validate.h"
@@ -172,64 +171,7 @@ EXPORT int drv_line(const char *code, int instr)
     return mp_py_code_line_nopy(layout, code, instr);
 }
 
-EXPORT uint64_t drv_fingerprint(const char *code)
-{
-    return mp_py_lines_fingerprint_nopy(layout, code);
-}
-
 EXPORT int drv_utf8(const char *str, char *dst, size_t capacity)
 {
     return mp_py_str_utf8_nopy(layout, str_type, str, dst, capacity);
-}
-
-EXPORT uint64_t drv_str_hash(const char *str)
-{
-    return mp_py_str_hash_nopy(layout, str_type, str);
-}
-
-static double now(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
-}
-
-static volatile uint64_t bench_sum; /* so that the work is not optimized away */
-
-static uint64_t bench_once(int what, int max)
-{
-    const char *str;
-    uint64_t sum = 0;
-    int kept = mp_py_walk_nopy(layout, code_type, this_tstate(), frames, max, 1 << 20, &depth);
-
-    for (int i = 0; i < kept && what != 0; i++) {
-        memcpy(&str, frames[i].code + layout->code.name, sizeof str);
-        if (what == 1)
-            sum += mp_py_lines_fingerprint_nopy(layout, frames[i].code);
-        else if (what == 2)
-            sum += (uint64_t)mp_py_code_line_nopy(layout, frames[i].code, frames[i].instr);
-        else if (what == 3)
-            sum += mp_py_str_hash_nopy(layout, str_type, str);
-        else
-            sum += (uint64_t)mp_py_str_utf8_nopy(layout, str_type, str, data, sizeof data);
-    }
-    return sum;
-}
-
-/* Nanoseconds of one walk with what on top for each frame: 0 nothing, 1 fingerprint, 2 line, 3 hash
- * of the name, 4 name as UTF-8. The least of five runs. */
-EXPORT double drv_bench(int what, int max, int count)
-{
-    double best = 1e18;
-
-    for (int run = 0; run < 5; run++) {
-        double start = now();
-
-        for (int i = 0; i < count; i++)
-            bench_sum += bench_once(what, max);
-        start = (now() - start) / count;
-        best = start < best ? start : best;
-    }
-    return best;
 }
