@@ -397,6 +397,27 @@ def test_code_at_the_same_place(python, run):
     check(run(python, PRELUDE + REUSED + EPILOGUE, env={"MPROFILERATE": "1"}))
 
 
+SEVERAL = r"""
+def make(thread, n):
+    source = "def f():\n%s    keep(%d, bytes(%d), here())\nf()\n" % (
+        "\n" * (n % 50), n, 50000 + 8 * (1000 * thread + n))
+    exec(compile(source, "reused.py", "exec"), {"keep": keep, "here": here})
+def work(thread):
+    for n in range(400):
+        make(thread, n)
+threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_code_that_threads_pass_on(python, run):
+    """A code object ends on one thread, and another's lies there at once."""
+    check(run(python, PRELUDE + SEVERAL + EPILOGUE, env={"MPROFILERATE": "1"}))
+
+
 INTERPRETERS = r"""
 import sys
 try:
