@@ -343,7 +343,7 @@ struct walk {
 #define HOOKS_APART 3u /* frames of pymalloc's, or of libc's, between two hooks */
 
 /* Of the frames up to the outermost hook none is shown: the profiler's, and what lies between two of its hooks. Further out its
- * frames are those of setlocale or of a signal handler, and only they are left out. */
+ * frames are those of setlocale, of the end of a code object or of a signal handler, and only they are left out. */
 static void show(struct walk *walk, const struct rule *rule)
 {
     if (rule->flags & MP_NATIVE_SELF) {

@@ -2,10 +2,10 @@
  * Frames to nodes, by content: see code.h.
  *
  * Invariants:
- * - The key of a line_entry or a node_entry has the serial of a code_entry that was filled once and never changed; serials are not
- *   used twice, so a line of a code object that is gone cannot be found.
- * - A code_entry's address is the one field that is written without the lock, to NULL, by whoever deallocates that code object. Nobody
- *   else can be reading or filling the entry of this address then: they would have it in a frame of theirs.
+ * - The key of a line_entry or a node_entry has the serial of a code_entry that was filled once and never changed; serials come back after 2^32
+ *   only, so a line of a code object that is gone is not found.
+ * - A code_entry's address is the one field that is written without the lock, and only to NULL, at any moment: it is compared, and not used. All else
+ *   in an entry that was found stays as it is while the lock is held.
  * - Nodes and functions are never taken back, so their numbers may be kept.
  * Context: hook, under the profile's lock.
  */
@@ -16,6 +16,7 @@
 #include "core/profile.h"
 #include "core/sys.h"
 #include "pyshim/interp.h"
+#include "pyshim/layout_read.h"
 #include "pyshim/walk.h"
 
 #define CODE_ENTRIES 2048u
@@ -52,22 +53,15 @@ int mp_py_code_init(void)
     return codes == NULL || lines == NULL || nodes == NULL ? MP_ERR_MEMORY : MP_OK;
 }
 
-static const char *pointer_at(const char *object, uint16_t offset)
-{
-    const char *pointer;
-    memcpy(&pointer, object + offset, sizeof pointer);
-    return pointer;
-}
-
 static const char *code_name(const char *code)
 {
     uint16_t qualname = mp_py.layout->code.qualname;
-    return pointer_at(code, qualname != MP_PY_NONE ? qualname : mp_py.layout->code.name);
+    return mp_py_read_ptr(code, qualname != MP_PY_NONE ? qualname : mp_py.layout->code.name);
 }
 
 static const char *code_file(const char *code)
 {
-    return pointer_at(code, mp_py.layout->code.filename);
+    return mp_py_read_ptr(code, mp_py.layout->code.filename);
 }
 
 static int64_t intern_str(const char *str)
@@ -112,6 +106,13 @@ void mp_py_code_forget(const void *code)
     }
 }
 
+void mp_py_code_forget_all(void)
+{
+    for (uint32_t i = 0; i < CODE_ENTRIES; i++) {
+        __atomic_store_n(&codes[i].code, NULL, __ATOMIC_RELAXED);
+    }
+}
+
 /* Where the entry of this code object goes: where one out of date is, else where none is, else anywhere. */
 static struct code_entry *entry_to_fill(const char *code)
 {
@@ -136,7 +137,8 @@ static const struct code_entry *fill_entry(const char *code)
         return NULL;
     }
     struct code_entry *entry = entry_to_fill(code);
-    *entry = (struct code_entry){code, code_file(code), (uint32_t)function, ++last_serial};
+    last_serial += last_serial < UINT32_MAX ? 1 : 2;
+    *entry = (struct code_entry){code, code_file(code), (uint32_t)function, last_serial};
     return entry;
 }
 
@@ -152,13 +154,13 @@ static const struct code_entry *code_entry_of(const char *code)
     return fill_entry(code);
 }
 
-static uint32_t line_of(const struct code_entry *code, int32_t instr)
+static uint32_t line_of(uint32_t serial, const struct mp_py_frame *frame)
 {
-    uint64_t key = (uint64_t)code->serial << 32 | (uint32_t)instr;
+    uint64_t key = (uint64_t)serial << 32 | (uint32_t)frame->instr;
     struct line_entry *entry = &lines[mp_hash_u64(key) & (LINE_ENTRIES - 1)];
-    if (entry->serial != code->serial || entry->instr != (uint32_t)instr) {
-        int line = mp_py_code_line_nopy(mp_py.layout, code->code, instr);
-        *entry = (struct line_entry){code->serial, (uint32_t)instr, line < 0 ? 0 : (uint32_t)line};
+    if (entry->serial != serial || entry->instr != (uint32_t)frame->instr) {
+        int line = mp_py_code_line_nopy(mp_py.layout, frame->code, frame->instr);
+        *entry = (struct line_entry){serial, (uint32_t)frame->instr, line < 0 ? 0 : (uint32_t)line};
     }
     return entry->line;
 }
@@ -175,7 +177,7 @@ int64_t mp_py_code_intern_locked(const void *opaque, uint32_t parent)
     if (MP_LIKELY(entry->serial == code->serial && entry->instr == (uint32_t)frame->instr && entry->parent == parent)) {
         return entry->node;
     }
-    int64_t node = mp_tree_node(&mp_profile.tree, parent, code->function, line_of(code, frame->instr));
+    int64_t node = mp_tree_node(&mp_profile.tree, parent, code->function, line_of(code->serial, frame));
     if (node >= 0) {
         *entry = (struct node_entry){code->serial, (uint32_t)frame->instr, parent, (uint32_t)node};
     }

@@ -6,7 +6,7 @@
  * its names and its line table; CPython's own numbers of code objects (co_version) come back too, for each interpreter of a process counts from the same
  * beginning. So an entry is forgotten when its code object ends (dealloc.h).
  *
- * Context: hook, under the profile's lock, on the thread whose frame it is; but for mp_py_code_forget.
+ * Context: hook, under the profile's lock, on the thread whose frame it is; but for mp_py_code_forget and _all.
  */
 #ifndef MP_PYSHIM_CODE_H
 #define MP_PYSHIM_CODE_H
@@ -18,5 +18,7 @@ int mp_py_code_init(void);
 int64_t mp_py_code_intern_locked(const void *frame, uint32_t parent);
 /* The code object at this address ends, or has ended: called by the thread that deallocates it, without the profile's lock. */
 void mp_py_code_forget(const void *code);
+/* The ends of some were not seen. From anywhere, without the lock. */
+void mp_py_code_forget_all(void);
 
 #endif

@@ -2,10 +2,10 @@
  * The end of code objects: see dealloc.h.
  *
  * Forgotten twice. While a code object is being deallocated weak references to it are called, which may run Python
- * code and so take samples. No frame that is left has the dying code, but that is CPython's business: what was learned of it meanwhile
- * is forgotten when its memory is free. If another thread has a new code object there by then, it is looked at once more than needed.
+ * code and so take samples. The dying code should be in no frame by then (in 3.11.0 it was, GH-99729): what was learned of it meanwhile
+ * is forgotten when its memory is free. If another thread has a new code object there by then, that is looked at once more than needed.
  *
- * Context: hook, attached; deallocation.
+ * Context: hook; deallocation.
  */
 #include "pyshim/dealloc.h"
 
@@ -25,7 +25,10 @@ struct type_words {
 #define BASIC_SIZE_MIN 96u
 #define BASIC_SIZE_MAX 512u
 
-static void (*real_dealloc)(void *code); /* written once, before ours is in the type */
+typedef void (*dealloc_fn)(void *code);
+
+static dealloc_fn real_dealloc; /* written once, before ours is in the type */
+static dealloc_fn *slot;        /* the type's */
 
 static void watched_dealloc(void *code)
 {
@@ -49,13 +52,30 @@ bool mp_py_dealloc_watch(void)
     if (mp_sys_peek(head, &words, sizeof words) != 0 || !looks_right(&words)) {
         return false;
     }
-    void (*found)(void *);
+    dealloc_fn found;
     memcpy(&found, &words.dealloc, sizeof found);
     if (found != watched_dealloc) {
-        void (*none)(void *) = NULL;
+        dealloc_fn none = NULL;
         __atomic_compare_exchange_n(&real_dealloc, &none, found, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-        void (**slot)(void *) = (void (**)(void *))(void *)(head + offsetof(struct type_words, dealloc));
+        slot = (dealloc_fn *)(void *)(head + offsetof(struct type_words, dealloc));
         __atomic_store_n(slot, watched_dealloc, __ATOMIC_RELEASE);
     }
     return true;
+}
+
+/* Ours was taken away, or is below another: which of them is not known, but where what is there is what ours had replaced. */
+static MP_COLD void not_ours(dealloc_fn found)
+{
+    if (found == real_dealloc) {
+        __atomic_compare_exchange_n(slot, &found, watched_dealloc, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    }
+    mp_py_code_forget_all();
+}
+
+void mp_py_dealloc_check(void)
+{
+    dealloc_fn found = __atomic_load_n(slot, __ATOMIC_RELAXED);
+    if (MP_UNLIKELY(found != watched_dealloc)) {
+        not_ours(found);
+    }
 }

@@ -31,8 +31,8 @@ _Static_assert(sizeof(struct mp_py_frame) == MP_FRAME_SIZE, "frames fit the room
 
 static int parse_version(const char *text)
 {
-    unsigned numbers[3] = {0, 0, 0};
-    for (int i = 0; i < 3; i++) {
+    unsigned numbers[2] = {0, 0};
+    for (int i = 0; i < 2; i++) {
         while (*text >= '0' && *text <= '9' && numbers[i] < 1000) {
             numbers[i] = numbers[i] * 10 + (unsigned)(*text++ - '0');
         }
@@ -42,7 +42,6 @@ static int parse_version(const char *text)
         text++;
     }
     mp_py.minor = (int)numbers[1];
-    mp_py.micro = (int)numbers[2];
     return (int)numbers[0];
 }
 
@@ -185,11 +184,12 @@ static bool prove(const char *thread, bool attached)
     }
     int fits = mp_py_validate_stack(mp_py.layout, mp_py.code_type, mp_py.str_type, mp_py.bytes_type,
                                     thread, mp_sys_peek);
-    if (fits < 0 || (fits > 0 && !mp_py_dealloc_watch())) {
+    if (fits < 0) {
         stacks_off("the layout of its frames is not the one that this version should have");
+    } else if (fits > 0 && !mp_py_dealloc_watch()) {
+        stacks_off("the type of its code objects is not the one that this version should have");
         return false;
-    }
-    if (fits > 0) {
+    } else if (fits > 0) {
         __atomic_store_n(&mp_py.stacks, MP_PY_STACKS_ON, __ATOMIC_RELEASE);
     }
     return fits > 0;
@@ -220,6 +220,7 @@ void mp_py_collect(struct mp_stack *stack, enum mp_domain domain, uint32_t *ret_
         stack->why = mp_py.stacks == MP_PY_STACKS_OFF ? MP_WHY_OFF : MP_WHY_NO_FRAME;
         return;
     }
+    mp_py_dealloc_check();
     int depth = 0;
     int count = mp_py_walk_evals_nopy(mp_py.layout, mp_py.code_type, thread, stack->frames, (int)stack->max,
                                 (int)stack->max + DEPTH_BEYOND, &depth, ret_evals_before);

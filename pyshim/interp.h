@@ -28,7 +28,7 @@ enum mp_py_stacks {
 };
 
 struct mp_py {
-    int minor, micro;
+    int minor;
     bool free_threaded;
     char version[160]; /* Py_GetVersion() */
     const struct mp_py_layout *layout;

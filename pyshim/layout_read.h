@@ -2,8 +2,6 @@
  * Reading a field of an object by its offset.
  *
  * Each reader is one load on any compiler; memcpy says that neither type nor alignment is assumed.
- * The hash is a fold of 64 x 64 to 128 bit products. It tells contents apart within one process; it
- * is not for files and no defence against someone who wants a collision.
  *
  * Context: hook.
  */

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 from typing import Dict
 
+import cc
 import pytest
-from harness import RawFile, Running
+from harness import LIBRARY, RawFile, Running
 
 PRELUDE = r"""
 import json, sys, threading
@@ -388,7 +389,7 @@ def make(n):
     del globals()["f"]
 for n in range(1000):
     make(n)
-assert again > 100 or sys.version_info >= (3, 12), again  # since then code objects are numbered
+assert again > 100 or sys.version_info >= (3, 12), again  # since then ids of tables seldom come back in this order
 """
 
 
@@ -416,6 +417,56 @@ for thread in threads:
 def test_code_that_threads_pass_on(python, run):
     """A code object ends on one thread, and another's lies there at once."""
     check(run(python, PRELUDE + SEVERAL + EPILOGUE, env={"MPROFILERATE": "1"}))
+
+
+#: Another tool that wraps the end of code objects; it was there before Python began, and can come, go, and put back what it found.
+WRAPPER = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stddef.h>
+#include <stdlib.h>
+static void (**slot)(void *);
+static void (*first)(void *), (*below)(void *);
+static void wrapper(void *code) { below(code); }
+void come(void) { below = *slot; *slot = wrapper; }
+void go(void) { *slot = below; }
+void put_back_the_first(void) { *slot = first; }
+static __attribute__((constructor)) void find(void)
+{
+    char *type = dlsym(RTLD_DEFAULT, "PyCode_Type");
+    if (type != NULL) {
+        slot = (void (**)(void *))(type + HEAD + 4 * sizeof(void *)); /* ob_size, tp_name, tp_basicsize, tp_itemsize */
+        first = *slot;
+        if (getenv("WRAPPED_BEFORE") != NULL) {
+            come();
+        }
+    }
+}
+"""
+WRAPPED = r"""
+import ctypes
+wrapper = ctypes.CDLL("./wrapper.so")
+def make(n):
+    source = "def f():\n%s    keep(%d, bytes(%d), here())\nf()\n" % ("\n" * (n % 50), n, 50000 + 8 * n)
+    exec(compile(source, "reused.py", "exec"), {"keep": keep, "here": here})
+for turn, what in enumerate(sys.argv[1:]):
+    for n in range(150):
+        make(1000 * turn + n)
+    getattr(wrapper, what)()
+    for n in range(150, 300):
+        make(1000 * turn + n)
+"""
+
+
+@pytest.mark.parametrize("before, then", [
+    (False, ["come", "go", "put_back_the_first", "come", "put_back_the_first", "come", "go"]), (True, ["put_back_the_first"])],
+    ids=["it comes after us", "it was there before us"])
+def test_another_tool_at_the_end_of_code(python, run, tmp_path, before, then):
+    """Ours is below another, or was taken away: what would have been forgotten is not believed."""
+    head = 32 if python.free_threaded else 16
+    cc.library(WRAPPER.replace("HEAD", str(head)), tmp_path / "wrapper.so")
+    env = {"MPROFILERATE": "1", "LD_PRELOAD": "%s:%s" % (tmp_path / "wrapper.so", LIBRARY)}
+    check(run(python, PRELUDE + WRAPPED + EPILOGUE, args=then, env={**env, "WRAPPED_BEFORE": "1"} if before else env))
 
 
 INTERPRETERS = r"""
