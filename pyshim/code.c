@@ -11,8 +11,6 @@
  */
 #include "pyshim/code.h"
 
-#include <string.h>
-
 #include "core/profile.h"
 #include "core/sys.h"
 #include "pyshim/interp.h"
@@ -83,8 +81,7 @@ static int64_t function_of(const char *code)
     if (file < 0) {
         return file;
     }
-    int32_t firstline;
-    memcpy(&firstline, code + mp_py.layout->code.firstlineno, sizeof firstline);
+    int32_t firstline = mp_py_read_i32(code, mp_py.layout->code.firstlineno);
     return mp_tree_function(&mp_profile.tree, (uint32_t)name, (uint32_t)file,
                             firstline < 0 ? 0 : (uint32_t)firstline);
 }

@@ -16,11 +16,7 @@
 #include "core/sys.h"
 #include "pyshim/code.h"
 #include "pyshim/interp.h"
-
-/* The head of PyTypeObject from ob_type on, the same in 3.8 to 3.15 (Include/cpython/object.h). */
-struct type_words {
-    uint64_t type, size, name, basic_size, item_size, dealloc;
-};
+#include "pyshim/type_head.h"
 
 #define BASIC_SIZE_MIN 96u
 #define BASIC_SIZE_MAX 512u
@@ -37,27 +33,27 @@ static void watched_dealloc(void *code)
     mp_py_code_forget(code);
 }
 
-static bool looks_right(const struct type_words *words)
+static bool looks_right(const struct mp_py_type_head *head)
 {
     char name[5];
-    return words->dealloc != 0 && words->basic_size >= BASIC_SIZE_MIN && words->basic_size <= BASIC_SIZE_MAX &&
-           mp_sys_peek((const void *)(uintptr_t)words->name, name, sizeof name) == 0 &&
+    return head->dealloc != 0 && head->basic_size >= BASIC_SIZE_MIN && head->basic_size <= BASIC_SIZE_MAX &&
+           mp_sys_peek((const void *)(uintptr_t)head->name, name, sizeof name) == 0 &&
            memcmp(name, "code", sizeof name) == 0;
 }
 
 bool mp_py_dealloc_watch(void)
 {
-    char *head = (char *)(uintptr_t)mp_py.code_type + mp_py.layout->object.type;
-    struct type_words words;
-    if (mp_sys_peek(head, &words, sizeof words) != 0 || !looks_right(&words)) {
+    uintptr_t type = (uintptr_t)mp_py.code_type;
+    struct mp_py_type_head head;
+    if (!mp_py_type_head_read(type, &head) || !looks_right(&head)) {
         return false;
     }
     dealloc_fn found;
-    memcpy(&found, &words.dealloc, sizeof found);
+    memcpy(&found, &head.dealloc, sizeof found);
     if (found != watched_dealloc) {
         dealloc_fn none = NULL;
         __atomic_compare_exchange_n(&real_dealloc, &none, found, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-        slot = (dealloc_fn *)(void *)(head + offsetof(struct type_words, dealloc));
+        slot = (dealloc_fn *)(type + mp_py.layout->object.type + offsetof(struct mp_py_type_head, dealloc));
         __atomic_store_n(slot, watched_dealloc, __ATOMIC_RELEASE);
     }
     return true;

@@ -15,6 +15,7 @@
 
 #include "core/profile.h"
 #include "core/sys.h"
+#include "pyshim/type_head.h"
 
 #define PRE_STEP 16u /* headers come in these */
 #define PRES 3u
@@ -45,13 +46,6 @@ struct type {
     uint32_t pre;  /* bytes before its objects */
 };
 
-/* The head of a PyTypeObject. */
-struct type_head {
-    const char *name;
-    uint64_t basic_size, flags;
-    const char *type;
-};
-
 static uint16_t type_field; /* ob_type */
 static uint64_t type_type;
 static struct type cache[CACHE_SIZE];
@@ -62,34 +56,20 @@ static bool read_word(uint64_t address, uint64_t *ret_word)
     return mp_sys_peek((const void *)(uintptr_t)address, ret_word, sizeof *ret_word) == 0;
 }
 
-static bool read_head(uint64_t type, struct type_head *ret_head)
-{
-    /* from ob_type to tp_flags: 8 ob_type, 8 ob_size, then 19 words from tp_name on */
-    uint64_t words[21];
-    if (mp_sys_peek((const void *)(uintptr_t)(type + type_field), words, sizeof words) != 0) {
-        return false;
-    }
-    ret_head->type = (const char *)(uintptr_t)words[0];
-    ret_head->name = (const char *)(uintptr_t)words[2];
-    ret_head->basic_size = words[3];
-    ret_head->flags = words[20];
-    return true;
-}
-
 /* The type of a type is `type`, or a class derived from it, whose own type is such a one: the chain ends at `type`. Nothing
  * weaker will do: a word in a block may point to anything. */
-static bool is_type(const struct type_head *head)
+static bool is_type(const struct mp_py_type_head *head)
 {
-    struct type_head meta = *head;
-    if (!(head->flags & FLAG_READY) || head->name == NULL) {
+    struct mp_py_type_head meta = *head;
+    if (!(head->flags & FLAG_READY) || head->name == 0) {
         return false;
     }
     for (int steps = 0; steps < META_STEPS; steps++) {
-        uint64_t address = (uint64_t)(uintptr_t)meta.type;
+        uint64_t address = meta.type;
         if (address == type_type) {
             return true;
         }
-        if (address % 8 != 0 || !read_head(address, &meta) || !(meta.flags & FLAG_IS_TYPE)) {
+        if (address % 8 != 0 || !mp_py_type_head_read(address, &meta) || !(meta.flags & FLAG_IS_TYPE)) {
             return false;
         }
     }
@@ -106,11 +86,11 @@ static uint32_t pre_of(uint64_t flags)
 }
 
 /* Length of the name at address, at most NAME_MAX, in ret_text; a page that cannot be read ends it. */
-static uint32_t read_name(const char *address, char *ret_text)
+static uint32_t read_name(uint64_t address, char *ret_text)
 {
     uint32_t length = 0;
     while (length < NAME_MAX) {
-        uint64_t at = (uint64_t)(uintptr_t)address + length;
+        uint64_t at = address + length;
         uint64_t here = PAGE - at % PAGE;
         uint64_t want = here < NAME_MAX - length ? here : NAME_MAX - length;
         if (mp_sys_peek((const void *)(uintptr_t)at, ret_text + length, want) != 0) {
@@ -167,7 +147,7 @@ static bool is_name(const char *text, uint32_t length, const char *name)
 
 /* The least that an object of the type takes, where CPython makes it shorter than the type says: a str has its characters right behind
  * the short form of its head (length, hash, state), and a time of no zone has no room for one. */
-static uint64_t least_size(uint64_t address, const struct type_head *head, const char *name, uint32_t length)
+static uint64_t least_size(uint64_t address, const struct mp_py_type_head *head, const char *name, uint32_t length)
 {
     if (address == (uint64_t)(uintptr_t)mp_py.str_type) {
         return type_field + 8u + 3 * 8 + 1;
@@ -184,9 +164,9 @@ static struct type *look_up(uint64_t address)
     if (slot->address == address) {
         return slot;
     }
-    struct type_head head;
+    struct mp_py_type_head head;
     *slot = (struct type){.address = address};
-    if (!read_head(address, &head) || !is_type(&head)) {
+    if (!mp_py_type_head_read(address, &head) || !is_type(&head)) {
         return slot;
     }
     char text[NAME_MAX];
@@ -251,7 +231,7 @@ static uint32_t name_of(const char *head, uint32_t length, uint64_t size)
 bool mp_py_types_init(mp_py_resolve resolve)
 {
     const char *type = resolve("PyType_Type");
-    struct type_head of_type, of_str;
+    struct mp_py_type_head of_type, of_str;
     char name[NAME_MAX];
     uint64_t word;
     type_field = mp_py.layout->object.type;
@@ -261,8 +241,8 @@ bool mp_py_types_init(mp_py_resolve resolve)
         return false; /* one by one, through a pipe, would take too long with the lock held */
     }
     /* Before the interpreter has made its types ready, only their names are there. */
-    can = type != NULL && read_word(type_type, &word) && read_head(type_type, &of_type) &&
-          read_head((uint64_t)(uintptr_t)mp_py.str_type, &of_str) && read_name(of_type.name, name) == 4 &&
+    can = type != NULL && read_word(type_type, &word) && mp_py_type_head_read(type_type, &of_type) &&
+          mp_py_type_head_read((uint64_t)(uintptr_t)mp_py.str_type, &of_str) && read_name(of_type.name, name) == 4 &&
           memcmp(name, "type", 4) == 0 && read_name(of_str.name, name) == 3 && memcmp(name, "str", 3) == 0 &&
           (of_type.flags & FLAG_IS_TYPE) && (of_str.flags & FLAG_IS_STR) && !(of_str.flags & FLAG_IS_TYPE);
     return can;
