@@ -110,7 +110,7 @@ assert not mprofile.is_tracing() and mprofile.get_traced_memory() == (0, 0)
 print(json.dumps(own))
 """, tmp_path, way)
     # A table doubles when more stacks were met, or more was alive at once, than ever before, which may be late; but seldom.
-    assert own[-1] < 8 << 20, own
+    assert own[-1] < 4 << 20, own
     assert statistics.median(after - before for before, after in zip(own, own[1:])) < 100 * 200, "bytes in a hundred starts: %s" % own
 
 

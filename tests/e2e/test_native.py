@@ -14,6 +14,7 @@ import subprocess
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
+import cc
 import pytest
 from harness import Python, RawFile, marks, reader, write
 from rawfile import Frame, Live
@@ -620,9 +621,9 @@ TINY = r"""
 #include <string.h>
 #include <sys/mman.h>
 
+KERNEL_FRAME
 enum { BELOW = 65536 };
 static size_t size;
-static unsigned char *volatile entered;
 static void *volatile block;
 
 __attribute__((noinline)) void in_handler(int number)
@@ -651,23 +652,6 @@ static long handle(size_t room)
         touched++;
     }
     return below + BELOW + room - touched;
-}
-
-static void only_enter(int number)
-{
-    entered = __builtin_frame_address(0);
-}
-
-/* Bytes of a signal's stack that the kernel takes: AT_MINSIGSTKSZ says how many it might (of AMX's registers, that nobody here uses, 8 KiB). */
-static size_t of_the_kernel(void)
-{
-    static unsigned char large[65536] __attribute__((aligned(64)));
-    stack_t stack = {.ss_sp = large, .ss_size = sizeof large};
-    struct sigaction action = {.sa_handler = only_enter, .sa_flags = SA_ONSTACK};
-    sigaltstack(&stack, NULL);
-    sigaction(SIGUSR1, &action, NULL);
-    raise(SIGUSR1);
-    return large + sizeof large - entered;
 }
 
 static void *all(void *unused)
@@ -706,7 +690,7 @@ sys.stdin.read()
 @pytest.mark.parametrize("native", ["0", "1"])
 def test_a_handler_on_a_tiny_stack(python: Python, run, tmp_path: Path, native: str) -> None:
     """No sample writes beyond the end of the stack of a handler that allocates: there is no guard."""
-    compile_c(TINY, tmp_path / "tiny.so", "-pthread")
+    compile_c(TINY.replace("KERNEL_FRAME", cc.KERNEL_FRAME), tmp_path / "tiny.so", "-pthread")
     env = {"MPROFILERATE": "1", "MPROFILENATIVE": native}
     raw = RawFile(run(python, TINY_APP, env=env).ready().dump())
     sizes = {sample.size: sample for sample in raw.live}

@@ -144,30 +144,22 @@ ALTERNATE = r"""
 #define _GNU_SOURCE
 #include <signal.h>
 #include <string.h>
-
+KERNEL_FRAME
 static char memory[65536] __attribute__((aligned(64)));
-static char *volatile entered;
-
-static void enter(int number)
-{
-    entered = __builtin_frame_address(0);
-}
 
 int taken(void)
 {
-    struct sigaction action = {.sa_handler = enter, .sa_flags = SA_ONSTACK};
+    size_t of_the_kernels = of_the_kernel();
     stack_t stack = {.ss_sp = memory, .ss_size = sizeof memory}, none = {.ss_flags = SS_DISABLE};
-    sigaltstack(&stack, NULL);
-    sigaction(SIGUSR1, &action, NULL);
-    raise(SIGUSR1);
     memset(memory, 0x5A, sizeof memory);
+    sigaltstack(&stack, NULL);
     raise(SIGUSR2);
     size_t left = 0;
     while (left < sizeof memory && memory[left] == 0x5A) {
         left++;
     }
     sigaltstack(&none, NULL);
-    return (int)(entered - (memory + left));
+    return (int)(sizeof memory - left) - (int)of_the_kernels;
 }
 """
 
@@ -176,7 +168,7 @@ int taken(void)
 @pytest.mark.parametrize("out", ["%p.%n.bin", "missing/%p.bin"])
 def test_small_alternate_stacks(python, run, tmp_path, out):
     """A handler has a kilobyte where the program gave the least it could; a snapshot on the program's thread is not written there."""
-    cc.library(ALTERNATE, tmp_path / "alternate.so")
+    cc.library(ALTERNATE.replace("KERNEL_FRAME", cc.KERNEL_FRAME), tmp_path / "alternate.so")
     program = run(python, """\
 import ctypes, os, warnings
 warnings.simplefilter("ignore")
